@@ -1,0 +1,130 @@
+"""The command line. Exit codes: 0 done, 1 failed while running, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ampsim import __version__
+from ampsim.cli.listing import check_text, kind_text, kinds_table
+from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
+from ampsim.config.catalogue import device_profiles
+from ampsim.config.json_schema import json_schema
+from ampsim.config.load import load
+from ampsim.config.resolved import to_yaml
+from ampsim.errors import AmpsimError, BadInput, DeviceFailed
+from ampsim.report.run_files import RunFiles
+from ampsim.report.tables import device_table, error_lines, outcome_text, passes_table
+from ampsim.runtime.run import run as run_experiment
+
+TABLE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+overrides_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key: --set training.epochs=1. Repeatable."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ampsim")
+def commands() -> None:
+    """Train a dynamic neural network on a simulated network of devices, and see what the network does."""
+
+
+@commands.command()
+@click.argument("config")
+@overrides_option
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory; by default runs/<name>-<number>.")
+@click.option("--quiet", is_flag=True, help="Print only the result.")
+@click.option("--in-process", is_flag=True, help="Run all devices in this process, turn by turn: the reference.")
+def run(config: str, overrides: tuple[str, ...], out: Path | None, quiet: bool, in_process: bool) -> None:
+    """Train as CONFIG says: a file, or the name of a shipped config such as mnist-mlp."""
+    console = _console()
+    watcher = QuietWatcher() if quiet else LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
+    experiment = load(config, overrides)
+    with watcher:
+        directory, summary = run_experiment(experiment, watcher, out, in_process)
+    if not quiet:
+        console.print(device_table(summary["devices"]))
+    console.print(outcome_text(summary), highlight=False, soft_wrap=True)
+    console.print(f"run directory: {directory}", highlight=False, soft_wrap=True)
+
+
+@commands.command()
+@click.argument("config")
+@overrides_option
+@click.option("--resolved", is_flag=True, help="Print the config with every default filled in and nodes placed.")
+def check(config: str, overrides: tuple[str, ...], resolved: bool) -> None:
+    """Check CONFIG and say where its nodes would go; starts nothing."""
+    experiment = load(config, overrides)
+    if resolved:
+        click.echo(to_yaml(experiment), nl=False)
+    else:
+        _console().print(check_text(experiment), highlight=False)
+
+
+@commands.command()
+@click.argument("kind", required=False)
+def devices(kind: str | None) -> None:
+    """List the catalogue of device kinds, or show one KIND."""
+    profiles = device_profiles()
+    if kind is None:
+        _console().print(kinds_table(profiles))
+    else:
+        click.echo(kind_text(kind, profiles), nl=False)
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Show a run directory: its passes, its devices, and how it ended."""
+    files = RunFiles.read(run)
+    console = _console()
+    console.print(passes_table(files.metrics))
+    console.print(device_table(files.summary["devices"]))
+    console.print(outcome_text(files.summary), highlight=False, soft_wrap=True)
+    for line in error_lines(files.summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of the config, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def main() -> int:
+    """Run the command line; its exit code."""
+    try:
+        commands.main(standalone_mode=False)
+    except AmpsimError as error:
+        _complain(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _complain(error: AmpsimError) -> None:
+    prefix = "" if isinstance(error, BadInput) else "error: "
+    click.echo(f"{prefix}{error}", err=True)
+    if isinstance(error, DeviceFailed) and error.traceback:
+        click.echo(f"--- what device {error.device} said ---\n{error.traceback.rstrip()}", err=True)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=TABLE_WIDTH)

@@ -1,0 +1,91 @@
+"""The shipped configs and devices: inside the installed package, or at the top of a checkout."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import ampsim
+from ampsim.config.faults import check
+from ampsim.config.schema import DeviceFile
+from ampsim.config.tree import read
+from ampsim.config.wording import did_you_mean, shorten
+from ampsim.errors import ConfigError, Fault
+from ampsim.sim.profile import DeviceProfile
+
+
+def shipped(folder: str) -> dict[str, Path]:
+    """The YAML files of a shipped folder (`configs` or `devices`) by their names without `.yaml`."""
+    package = Path(ampsim.__file__).parent
+    beside = package / folder
+    root = beside if beside.is_dir() else package.parent / folder
+    return {file.stem: file for file in sorted(root.glob("*.yaml"))}
+
+
+def find_config(name_or_path: str) -> Path:
+    """The file of a config: a path, or the name of a shipped one, with or without `.yaml`.
+
+    Raises ConfigError if there is neither.
+    """
+    path = Path(name_or_path)
+    configs = shipped("configs")
+    found = configs.get(name_or_path.removesuffix(".yaml"))
+    try:
+        exists = bool(name_or_path) and os.path.lexists(path)
+        # A folder may well be called as a shipped config: a run's, for one.
+        if exists and (found is None or not path.is_dir()):
+            return path
+    except (OSError, ValueError):
+        pass
+    if found is not None:
+        return found
+    text = f"there is no such file, and no shipped config of this name{did_you_mean(path.stem, configs)}"
+    raise ConfigError([Fault(0, shorten(name_or_path, 200) or "''", "", text)])
+
+
+def device_kinds() -> list[str]:
+    """The kinds of devices that there are."""
+    return list(shipped("devices"))
+
+
+def device_profile(kind: str) -> DeviceProfile:
+    """The profile of a kind of device. Raises ConfigError if its file is faulty, KeyError if there is none."""
+    return read_device(shipped("devices")[kind])
+
+
+def device_profiles() -> dict[str, DeviceProfile]:
+    """Every kind of device. Raises ConfigError with the faults of all files."""
+    profiles, faults = {}, []
+    for kind, file in shipped("devices").items():
+        try:
+            profiles[kind] = read_device(file)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return profiles
+
+
+@cache
+def read_device(file: Path) -> DeviceProfile:
+    """The profile in a device file. Raises ConfigError with the file's faults."""
+    document = read(file, shown(file))
+    device = check(DeviceFile, document)
+    if device is not None and device.kind != file.stem:
+        document.fault(("kind",), f"expected {file.stem!r}, as the file is called, found {shorten(device.kind)!r}")
+    document.raise_faults()
+    assert device is not None  # else there was a fault
+    return DeviceProfile(**device.model_dump(mode="python") | _si(device))
+
+
+def shown(file: Path) -> str:
+    """A path as a person wants to see it: from the current folder, if it is below."""
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(file)
+
+
+def _si(device: DeviceFile) -> dict[str, float]:
+    return {key: getattr(device, key) for key in ("compute", "memory_bandwidth", "memory", "overhead")}

@@ -1,0 +1,183 @@
+"""The keys of a config and of a device file: what may stand where, with which default.
+
+Types are strict: the text "3" is no number, and 1.0 is no count. Times, sizes and speeds are SI floats once read.
+`model`, `data` and `optimizer` have options besides their name; `options` checks those.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetPydanticSchema,
+    Tag,
+    WithJsonSchema,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from ampsim.config.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveSeconds, Seconds
+from ampsim.config.wording import describe
+
+RESERVED = "controller"
+LONGEST_NAME = 100
+MOST_DEVICES = 4096
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+
+
+def _file_name(text: str) -> str:
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"expected at most {LONGEST_NAME} characters, found {len(text)}")
+    if not re.fullmatch(_NAME, text):
+        raise ValueError(f"expected letters, digits, '-', '_' and '.' (it names a file), found {describe(text)}")
+    return text
+
+
+def _device_name(text: str) -> str:
+    if text == RESERVED:
+        raise ValueError(f"{RESERVED!r} is not free: the process that injects instances has this name")
+    return _file_name(text)
+
+
+def _clock(value: object) -> object:
+    if value == "simulated":
+        raise ValueError("expected 'wall', the only clock of this version, found 'simulated'")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+DeviceName = Annotated[str, AfterValidator(_device_name)]
+_AtLeast0 = Annotated[float, Field(ge=0, description="reached when the mean over the split is no more than this")]
+_Share = Annotated[float, Field(ge=0, le=1, description="reached when this share of the split is right")]
+_StopAt = TypedDict(
+    "_StopAt",
+    {
+        "train.loss": _AtLeast0,
+        "train.accuracy": _Share,
+        "train.mae": _AtLeast0,
+        "validation.loss": _AtLeast0,
+        "validation.accuracy": _Share,
+        "validation.mae": _AtLeast0,
+    },
+    total=False,
+)
+with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(_StopAt)
+# To those who read it, a dict of floats; the checks are those of the keys above.
+StopAt = Annotated[dict[str, float], GetPydanticSchema(lambda _, handler: handler(_StopAt))]
+Clock = Annotated[Literal["wall"], BeforeValidator(_clock), WithJsonSchema({"type": "string", "enum": ["wall"]})]
+
+
+class Section(BaseModel):
+    """A mapping of the config; keys that it does not know are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+
+class Choice(Section):
+    """Something chosen by its name, and its options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="which one")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by name; once loaded, with every default filled in."""
+        return dict(self.model_extra or {})
+
+
+class Training(Section):
+    """How the model is trained."""
+
+    algorithm: Literal["amp"] = Field(default="amp", description="the training algorithm: asynchronous model parallelism")
+    max_active_keys: int = Field(default=4, ge=1, description="how many instances are in flight at once")
+    min_update_frequency: int = Field(
+        default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"
+    )
+    optimizer: Choice = Field(description="the optimizer by name, with its options")
+    epochs: int = Field(ge=1, description="how often the training set is gone through, at most")
+    stop_at: StopAt = Field(default={}, description="stop after the epoch in which these values are reached")
+
+
+class Device(Section):
+    """One device, and the nodes that it hosts."""
+
+    kind: str = Field(description="the kind of device, one of those in devices/")
+    nodes: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="names of nodes, or patterns such as linear[3-4] and relu*"
+    )
+
+
+class DeviceCount(Section):
+    """So many devices of one kind, named d0, d1, ..."""
+
+    count: int = Field(ge=1, le=MOST_DEVICES, description="how many devices there are")
+    kind: str = Field(description="the kind of device, one of those in devices/")
+
+
+class Network(Section):
+    """What connects the devices."""
+
+    topology: Literal["switch", "full", "ring", "mesh", "torus"] = Field(default="switch", description="how links are laid")
+    latency: Seconds = Field(default="5 us", description="time that a message needs on a link, beside its size")
+    bandwidth: BytesPerSecond = Field(default="10 Gbit/s", description="bandwidth of each link")
+
+
+def is_count(devices: object) -> bool:
+    """Whether `cluster.devices` says how many there are, and does not list them by name."""
+    if isinstance(devices, dict):
+        return ("count" in devices and not isinstance(devices["count"], dict)) or isinstance(devices.get("kind"), str)
+    return isinstance(devices, DeviceCount)
+
+
+# The tags stand in pydantic's paths; no name can have a '<'.
+Devices = Annotated[
+    Annotated[DeviceCount, Tag("<count>")]
+    | Annotated[dict[DeviceName, Device], Field(min_length=1), Tag("<names>")],
+    Discriminator(lambda devices: "<count>" if is_count(devices) else "<names>"),
+]
+
+
+class Cluster(Section):
+    """The devices and what connects them."""
+
+    clock: Clock = Field(default="wall", description="wall: devices run as fast as this machine allows")
+    max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node a device may handle together")
+    log_interval: PositiveSeconds = Field(default="1 s", description="length of a line of the utilization log")
+    devices: Devices = Field(description="devices by name, or {count, kind}")
+    placement: Literal["explicit", "auto"] = Field(
+        default="explicit",
+        description="explicit: each device names its nodes; auto: the nodes that no device names are spread such that "
+        "the busiest device has the least work (always so where devices are only counted)",
+    )
+    network: Network = Field(default_factory=Network, description="what connects the devices")
+
+
+class Config(Section):
+    """An experiment: a model, its data, how it is trained, and on which devices."""
+
+    name: FileName = Field(description="name of the experiment; its runs are called <name>-<number>")
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="seed of everything that is random")
+    model: Choice = Field(description="the model: a built-in one, or module:function of your own, with its options")
+    data: Choice = Field(description="the data set by name, with its options")
+    training: Training = Field(description="how the model is trained")
+    cluster: Cluster = Field(description="the devices and what connects them")
+
+
+class DeviceFile(Section):
+    """A kind of device: a file in devices/."""
+
+    kind: str = Field(description="the name of the kind, the same as the file's")
+    summary: str = Field(description="what device this is, in a line")
+    compute: FlopsPerSecond = Field(description="float32 operations per second")
+    memory_bandwidth: BytesPerSecond = Field(description="bandwidth of the device's memory")
+    memory: Bytes = Field(description="size of the device's memory")
+    overhead: Seconds = Field(description="time per batch of messages handled, beside the arithmetic")

@@ -1,0 +1,10 @@
+"""Data sets by name: `dataset(seed, **options) -> Dataset`. Their keywords are the data set's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ampsim.data.dataset import Dataset
+from ampsim.data.mnist import Mnist
+
+DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist}

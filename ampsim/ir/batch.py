@@ -1,0 +1,66 @@
+"""The unit that moves: a batch of messages to one port, as a struct of arrays.
+
+One message is a batch of n = 1. Batches are never written to once made: they may be on their way to a
+socket, cached for the backward pass, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from ampsim.ops.table import Array, Arrays
+
+
+class Direction(IntEnum):
+    """Which way a message goes, and whether it will be answered."""
+
+    FORWARD = 0
+    """with the edges; exactly one backward message will come back for it"""
+    BACKWARD = 1
+    """against the edges, carrying the gradient of a forward message"""
+    INFERENCE = 2
+    """with the edges, forward only: nothing is kept and nothing comes back"""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """n messages of one port and direction.
+
+    `states int64[n, fields]`; `rows int64[n]`, the rows of each message; `payload`, arrays `[sum(rows), ...]`
+    that hold the messages' rows one after the other (no arrays at all: an answer that carries no gradient).
+    """
+
+    states: Array
+    rows: Array
+    payload: Arrays
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of states, row counts and payload."""
+        return self.states.nbytes + self.rows.nbytes + sum(array.nbytes for array in self.payload)
+
+    def split(self, messages: int) -> tuple[Batch, Batch]:
+        """The first `messages` messages, and the others."""
+        row = int(self.rows[:messages].sum())
+        return (
+            Batch(self.states[:messages], self.rows[:messages], tuple(array[:row] for array in self.payload)),
+            Batch(self.states[messages:], self.rows[messages:], tuple(array[row:] for array in self.payload)),
+        )
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch with the messages of all, in order; a single batch is returned as it is."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        np.concatenate([batch.states for batch in batches]),
+        np.concatenate([batch.rows for batch in batches]),
+        tuple(np.concatenate(arrays) for arrays in zip(*(batch.payload for batch in batches), strict=True)),
+    )

@@ -1,0 +1,99 @@
+"""The static graph of IR nodes: what the nodes are, and which port leads to which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from ampsim.ir.batch import Direction
+from ampsim.ir.loss import LossSpec
+from ampsim.ir.node import NodeSpec, Payload
+from ampsim.ir.state import StateSchema
+from ampsim.ops.table import Cost
+
+CONTROLLER = "controller"
+"""Stands in ports and targets for the process that injects instances; no node may be called so."""
+
+
+class Port(NamedTuple):
+    """A port of a node: an input or an output port, as the place where it stands says.
+
+    The controller's output ports are the graph's inputs, in their order.
+    """
+
+    node: str
+    index: int
+
+
+class Target(NamedTuple):
+    """Where a message goes: FORWARD and INFERENCE to an input port, BACKWARD to an output port."""
+
+    node: str
+    port: int
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A checked model: build one with `GraphBuilder`.
+
+    `inputs` names what the controller injects; `nodes` is in topological order; `edges` leads from output ports
+    to input ports, one to one.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: Mapping[str, NodeSpec]
+    edges: Mapping[Port, Port]
+    schema: StateSchema
+    _sources: dict[Port, Port] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _payloads: dict[Target, Payload] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._sources.update((target, source) for source, target in self.edges.items())
+        for name, spec in self.nodes.items():
+            for port, payload in enumerate(spec.inputs):
+                self._payloads[Target(name, port, Direction.FORWARD)] = payload
+                self._payloads[Target(name, port, Direction.INFERENCE)] = payload
+            for port, payload in enumerate(spec.outputs):
+                gradients = tuple(array for array in payload if array.dtype.startswith("float"))
+                self._payloads[Target(name, port, Direction.BACKWARD)] = gradients
+
+    def target(self, node: str, direction: Direction, port: int) -> Target:
+        """Where a message goes that leaves `node` by `port` in `direction`."""
+        ports = self._sources if direction is Direction.BACKWARD else self.edges
+        return Target(*ports[Port(node, port)], direction)
+
+    def payload(self, target: Target) -> Payload | None:
+        """The arrays of a message to `target` (a gradient may also be left out); None if there is no such port."""
+        return self._payloads.get(target)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the loss nodes report: `loss`, and the metric of each."""
+        found = {spec.op.metric for spec in self.nodes.values() if isinstance(spec, LossSpec)}
+        return ("loss", *sorted(metric for metric in found if metric))
+
+    def costs(self, rows: int) -> dict[str, tuple[Cost, Cost]]:
+        """Each node's work for one forward and one backward batch of `rows` rows."""
+        return {name: spec.cost(rows) for name, spec in self.nodes.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal graphs, in every process: by it a device knows that it built the controller's graph."""
+        text = repr((self.inputs, [_describe(spec) for spec in self.nodes.values()], sorted(self.edges.items())))
+        return sha256(text.encode()).hexdigest()
+
+
+def _describe(spec: NodeSpec) -> tuple[object, ...]:
+    op, options = getattr(spec, "op", None), getattr(spec, "options", {})
+    return (
+        type(spec).__name__,
+        spec.name,
+        spec.inputs,
+        spec.wanted,
+        op.name if op else "",
+        sorted(options.items()),
+        spec.schema,
+    )

@@ -1,0 +1,94 @@
+"""The loss node: matches prediction and target by state, reports to the controller, starts the backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
+from ampsim.ir.store import Join
+from ampsim.ops.table import Array, Cost, Op
+
+PREDICTION, TARGET = 0, 1
+"""The input ports of a loss node."""
+
+
+@final
+@dataclass(frozen=True)
+class LossSpec(NodeSpec):
+    """A loss on (prediction, target): the mean over the rows of each message, whatever batch it comes in."""
+
+    op: Op
+    options: dict[str, Any]
+
+    @property
+    def outputs(self) -> tuple[Payload, ...]:
+        return ()
+
+    @property
+    def parameterised(self) -> bool:
+        return False
+
+    def cost(self, rows: int) -> tuple[Cost, Cost]:
+        """All of it falls to the forward batch, which does both; no backward batch ever comes."""
+        forward, backward = self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)
+        return forward + backward, Cost()
+
+    def build(self, setup: TrainingSetup) -> Node:
+        return Loss(self)
+
+
+@final
+class Loss(Node):
+    """Holds nothing but the messages that wait for their partner."""
+
+    def __init__(self, spec: LossSpec) -> None:
+        self.name = spec.name
+        self.parameters = None
+        self._spec = spec
+        self._join = Join(len(spec.inputs))
+
+    def held(self) -> list[int]:
+        return self._join.waiting()
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._join.size_bytes
+
+    def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        keys = self._spec.schema.keys(batch.states)
+        joined = self._join.add(port, batch.states, keys, batch.rows, batch.payload)
+        if joined is None:
+            return Answer()
+        op, options, rows = self._spec.op, self._spec.options, joined.rows
+        (loss, metric), saved = op.forward({}, *joined.arrays, **options)
+        report = _report(joined.states, rows, loss, metric)
+        if direction is Direction.INFERENCE:
+            return Answer(report=report)
+        loss_gradient = np.repeat(1.0 / rows, rows).astype(loss.dtype)
+        wanted = (self._spec.wanted[PREDICTION], False)
+        (gradient, _), _ = op.backward({}, saved, (loss_gradient, None), wanted, **options)
+        payloads = (() if gradient is None else (gradient,), ())
+        return Answer(
+            [
+                Emission(Direction.BACKWARD, port, Batch(joined.states, rows, payload))
+                for port, payload in enumerate(payloads)
+            ],
+            report,
+        )
+
+
+def _report(states: Array, rows: Array, loss: Array, metric: Array) -> Batch:
+    starts = np.concatenate([[0], np.cumsum(rows)[:-1]])
+    figures = np.stack(
+        [
+            np.add.reduceat(loss, starts, dtype=np.float64),
+            np.add.reduceat(metric, starts, dtype=np.float64),
+            rows.astype(np.float64),
+        ],
+        axis=1,
+    )
+    return Batch(states, np.ones(len(states), np.int64), (figures,))

@@ -1,0 +1,106 @@
+"""What a node is: it answers one event with messages out, and knows nothing of where its neighbours live.
+
+The invariant that every node keeps (PAPER.md, "The algorithm"): for every FORWARD message it receives on an
+input port it sends exactly one BACKWARD message with the same state on that port, sooner or later; and it
+receives exactly one for every FORWARD message it sends. An INFERENCE message is passed on and forgotten.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.parameters import ParameterSet
+from ampsim.ir.state import StateSchema
+from ampsim.ops.optimizers import Optimizer
+from ampsim.ops.table import Array, ArraySpec, Cost
+
+Payload = tuple[ArraySpec, ...]
+"""What a port carries: the specs of its arrays."""
+
+
+class Emission(NamedTuple):
+    """Messages that leave a node: FORWARD and INFERENCE by an output port, BACKWARD by an input port."""
+
+    direction: Direction
+    port: int
+    batch: Batch
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a node does about one event.
+
+    `emissions` may be none (it waits), one, or several on any ports. `report` holds a loss node's figures for the
+    controller: one message per state, payload `float64[n, 3]` of loss summed over rows, metric summed over rows,
+    rows. `updates` counts updates of the node's own parameters, `staleness int64[n]` has one entry for each
+    gradient that was accumulated: the updates between its forward and its backward pass.
+    """
+
+    emissions: Sequence[Emission] = ()
+    report: Batch | None = None
+    updates: int = 0
+    staleness: Array | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What a node must know of the training to host parameters."""
+
+    seed: int
+    optimizer: Optimizer
+    min_update_frequency: int = 1
+
+
+class Node(ABC):
+    """A live node on a device: caches, and parameters if it has any."""
+
+    name: str
+    parameters: ParameterSet | None
+
+    @abstractmethod
+    def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        """Answer a batch: FORWARD and INFERENCE come in by an input port, BACKWARD by an output port."""
+
+    @abstractmethod
+    def held(self) -> list[int]:
+        """Keys of the states that the node keeps something for; empty when nothing is in flight."""
+
+    @property
+    @abstractmethod
+    def cached_bytes(self) -> int:
+        """Bytes kept for messages in flight."""
+
+
+@dataclass(frozen=True)
+class NodeSpec(ABC):
+    """A node as the graph describes it: `inputs` has the payload of each input port.
+
+    `wanted` says for each input port whether its sender wants gradients; the answer on the others carries none.
+    """
+
+    name: str
+    inputs: tuple[Payload, ...]
+    wanted: tuple[bool, ...]
+    schema: StateSchema = field(repr=False)
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[Payload, ...]:
+        """The payload of each output port."""
+
+    @property
+    @abstractmethod
+    def parameterised(self) -> bool:
+        """Whether the node has parameters of its own."""
+
+    @abstractmethod
+    def cost(self, rows: int) -> tuple[Cost, Cost]:
+        """Work of one forward and of one backward batch of `rows` rows."""
+
+    @abstractmethod
+    def build(self, setup: TrainingSetup) -> Node:
+        """The live node, with its first parameters."""

@@ -1,0 +1,76 @@
+"""A node's own parameters: values, accumulated gradients, optimizer state, and the version that staleness counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import numpy as np
+
+from ampsim.ops.optimizers import Optimizer
+from ampsim.ops.table import Array, Arrays, ParameterSpec
+
+
+class ParameterSet:
+    """Parameters that update themselves, alone and at once (PAPER.md, "The algorithm").
+
+    The gradient of an update is the sum over the messages accumulated. `version` counts the updates so far. Values
+    are replaced by an update, never written to, so an array taken from `values` stays as it is.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        specs: Mapping[str, ParameterSpec],
+        seed: int,
+        optimizer: Optimizer,
+        min_update_frequency: int,
+    ) -> None:
+        self.values: dict[str, Array] = {
+            name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape)
+            for name, spec in specs.items()
+        }
+        self.version = 0
+        self._optimizer = optimizer
+        self._min_update_frequency = min_update_frequency
+        self._optimizer_state: dict[str, Arrays] = {
+            name: optimizer.initial_state(value) for name, value in self.values.items()
+        }
+        self._gradients: dict[str, Array] = {}
+        self._accumulated = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of values, gradients and optimizer state (gradients count as if always there)."""
+        values = sum(value.nbytes for value in self.values.values())
+        state = sum(array.nbytes for arrays in self._optimizer_state.values() for array in arrays)
+        return 2 * values + state
+
+    def accumulate(self, gradients: dict[str, Array], messages: int) -> int:
+        """Add the gradients of `messages` messages (the arrays are given away); the number of updates made, 0 or 1."""
+        if self._accumulated == 0:
+            self._gradients = gradients
+        else:
+            for name, gradient in gradients.items():
+                self._gradients[name] += gradient
+        self._accumulated += messages
+        return self.flush() if self._accumulated >= self._min_update_frequency else 0
+
+    def flush(self) -> int:
+        """Update with what has been accumulated, however little; the number of updates made, 0 or 1."""
+        if self._accumulated == 0:
+            return 0
+        self.version += 1
+        for name, gradient in self._gradients.items():
+            self.values[name], self._optimizer_state[name] = self._optimizer.update(
+                self.values[name], gradient, self._optimizer_state[name], self.version
+            )
+        self._gradients = {}
+        self._accumulated = 0
+        return 1
+
+
+def parameter_generator(seed: int, name: str) -> np.random.Generator:
+    """The random generator of one parameter: a function of (seed, node and parameter name) alone."""
+    digest = np.frombuffer(sha256(name.encode()).digest(), np.uint32)
+    return np.random.default_rng([seed, *digest.tolist()])

@@ -1,0 +1,105 @@
+"""The payload transform: applies an op to its messages. With parameters it is the paper's PPT, without its NPT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
+from ampsim.ir.parameters import ParameterSet
+from ampsim.ir.store import Join, RowStore
+from ampsim.ops.table import ArraySpec, Cost, Op
+
+
+@final
+@dataclass(frozen=True)
+class TransformSpec(NodeSpec):
+    """`outputs = op(*inputs; parameters)`: the op sees the arrays of all input ports side by side."""
+
+    op: Op
+    options: dict[str, Any]
+
+    @property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """The op's inputs: the arrays of all ports in order."""
+        return tuple(spec for payload in self.inputs for spec in payload)
+
+    @property
+    def outputs(self) -> tuple[Payload, ...]:
+        return (self.op.shape(*self.arrays, **self.options),)
+
+    @property
+    def parameterised(self) -> bool:
+        return bool(self.op.parameters(*self.arrays, **self.options))
+
+    def cost(self, rows: int) -> tuple[Cost, Cost]:
+        return self.op.cost(rows, *self.arrays, **self.options)
+
+    def build(self, setup: TrainingSetup) -> Node:
+        return PayloadTransform(self, setup)
+
+
+@final
+class PayloadTransform(Node):
+    """Caches under the state what the gradient needs; accumulates gradients and updates on its own."""
+
+    def __init__(self, spec: TransformSpec, setup: TrainingSetup) -> None:
+        self.name = spec.name
+        self._spec = spec
+        parameters = spec.op.parameters(*spec.arrays, **spec.options)
+        self.parameters = (
+            ParameterSet(spec.name, parameters, setup.seed, setup.optimizer, setup.min_update_frequency)
+            if parameters
+            else None
+        )
+        self._join = Join(len(spec.inputs))
+        self._cache = RowStore()
+        self._wanted = tuple(
+            wanted and np.issubdtype(array.dtype, np.floating)
+            for payload, wanted in zip(spec.inputs, spec.wanted, strict=True)
+            for array in payload
+        )
+
+    def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        if direction is Direction.BACKWARD:
+            return self._backward(batch)
+        return self._forward(direction, port, batch)
+
+    def held(self) -> list[int]:
+        return [*self._join.waiting(), *self._cache]
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._join.size_bytes + self._cache.size_bytes
+
+    def _forward(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        keys = self._spec.schema.keys(batch.states)
+        joined = self._join.add(port, batch.states, keys, batch.rows, batch.payload)
+        if joined is None:
+            return Answer()
+        values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
+        outputs, saved = self._spec.op.forward(values, *joined.arrays, **self._spec.options)
+        if direction is Direction.FORWARD:
+            self._cache.put(joined.keys, joined.rows, saved, tag=version)
+        return Answer([Emission(direction, 0, Batch(joined.states, joined.rows, outputs))])
+
+    def _backward(self, batch: Batch) -> Answer:
+        spec = self._spec
+        rows, saved, versions = self._cache.take(spec.schema.keys(batch.states))
+        values = self.parameters.values if self.parameters else {}
+        gradients, parameter_gradients = spec.op.backward(values, saved, batch.payload, self._wanted, **spec.options)
+        emissions = []
+        start = 0
+        for port, payload in enumerate(spec.inputs):
+            stop = start + len(payload)
+            wanted = tuple(gradient for gradient in gradients[start:stop] if gradient is not None)
+            emissions.append(Emission(Direction.BACKWARD, port, Batch(batch.states, rows, wanted)))
+            start = stop
+        if self.parameters is None:
+            return Answer(emissions)
+        staleness = self.parameters.version - np.array(versions, np.int64)
+        updates = self.parameters.accumulate(parameter_gradients, len(batch))
+        return Answer(emissions, updates=updates, staleness=staleness)

@@ -1,0 +1,150 @@
+"""The ops with weights: `linear` multiplies rows by a matrix, `embedding` looks rows of a matrix up.
+
+In the cost rules each array is read and written once per call, however many products it takes part in,
+and a multiply-add is two operations.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from ampsim.ops.table import (
+    Array,
+    Arrays,
+    ArraySpec,
+    Cost,
+    Gradients,
+    Op,
+    Parameters,
+    ParameterSpec,
+    check_indices,
+    is_float,
+    register,
+)
+
+
+def he_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """float32[inputs, units] of deviation sqrt(2 / inputs): rectified layers then keep their input's scale."""
+    weight = generator.standard_normal(shape, dtype=np.float32)
+    weight *= sqrt(2 / shape[0])
+    return weight
+
+
+def unit_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """float32[shape] of deviation 1, the scale of input that he_normal layers expect."""
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """float32[shape] of zeros."""
+    return np.zeros(shape, dtype=np.float32)
+
+
+def linear_forward(parameters: Parameters, x: Array, *, units: int) -> tuple[Arrays, Arrays]:
+    """x float32[rows, inputs] -> y float32[rows, units] = x @ weight + bias."""
+    y = x @ parameters["weight"]
+    y += parameters["bias"]
+    return (y,), (x,)
+
+
+def linear_backward(
+    parameters: Parameters, saved: Arrays, gradients: Arrays, wanted: tuple[bool, ...], *, units: int
+) -> Gradients:
+    """dy float32[rows, units] -> dx float32[rows, inputs], and the gradients of weight and bias."""
+    (x,), (dy,) = saved, gradients
+    dx = dy @ parameters["weight"].T if wanted[0] else None
+    return (dx,), {"weight": x.T @ dy, "bias": dy.sum(axis=0)}
+
+
+def linear_shape(x: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
+    """float32[rows, inputs] -> float32[rows, units]."""
+    if len(x.shape) != 1 or not is_float(x):
+        raise ValueError(f"linear takes float32[rows, inputs], not {x}: flatten or embed it first")
+    if x.shape[0] < 1 or units < 1:
+        raise ValueError(f"linear needs at least 1 input and 1 unit, not {x.shape[0]} and {units}: give it more")
+    return (ArraySpec((units,), x.dtype),)
+
+
+def linear_cost(rows: int, x: ArraySpec, *, units: int) -> tuple[Cost, Cost]:
+    """With r rows, i inputs, u units:
+
+    forward    2riu flops (sums start at the bias); reads x: ri, weight: iu, bias: u; writes y: ru
+    backward   2riu (dx) + 2riu (dw) + ru (db) flops; reads x: ri, dy: ru, weight: iu; writes dx: ri, dw: iu, db: u
+
+    Numbers of values; times the bytes of one value.
+    """
+    inputs, value = x.row_values, np.dtype(x.dtype).itemsize
+    product = 2 * rows * inputs * units
+    x_bytes, y_bytes = value * rows * inputs, value * rows * units
+    weight_bytes, bias_bytes = value * inputs * units, value * units
+    forward = Cost(product, x_bytes + weight_bytes + bias_bytes, y_bytes)
+    backward = Cost(2 * product + rows * units, x_bytes + y_bytes + weight_bytes, x_bytes + weight_bytes + bias_bytes)
+    return forward, backward
+
+
+def linear_parameters(x: ArraySpec, *, units: int) -> dict[str, ParameterSpec]:
+    """weight float32[inputs, units] and bias float32[units]."""
+    return {"weight": ParameterSpec((x.shape[0], units), he_normal), "bias": ParameterSpec((units,), zeros)}
+
+
+def embedding_forward(parameters: Parameters, ids: Array, *, vocabulary: int, units: int) -> tuple[Arrays, Arrays]:
+    """ids int64[rows] -> float32[rows, units], row by row weight[id]."""
+    check_indices(ids, vocabulary, "embedding: id", f"raise vocabulary ({vocabulary}) or correct the data")
+    return (parameters["weight"].take(ids, axis=0),), (ids,)
+
+
+def embedding_backward(
+    parameters: Parameters,
+    saved: Arrays,
+    gradients: Arrays,
+    wanted: tuple[bool, ...],
+    *,
+    vocabulary: int,
+    units: int,
+) -> Gradients:
+    """dy float32[rows, units] -> the gradient of weight: the rows of dy summed by id. Ids have no gradient."""
+    (ids,), (dy,) = saved, gradients
+    # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
+    # stable, so the bits repeat), several times faster than np.add.at.
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    dw = np.zeros((vocabulary, units), dtype=dy.dtype)
+    dw[ids[starts]] = np.add.reduceat(dy[order], starts, axis=0)
+    return (None,), {"weight": dw}
+
+
+def embedding_shape(ids: ArraySpec, *, vocabulary: int, units: int) -> tuple[ArraySpec, ...]:
+    """int64[rows] -> float32[rows, units]."""
+    if ids != ArraySpec((), "int64"):
+        raise ValueError(f"embedding takes int64[rows], not {ids}: give it one id per row")
+    if vocabulary < 1 or units < 1:
+        raise ValueError(
+            f"embedding needs a vocabulary and units of 1 or more, not {vocabulary} and {units}: raise them"
+        )
+    return (ArraySpec((units,)),)
+
+
+def embedding_cost(rows: int, ids: ArraySpec, *, vocabulary: int, units: int) -> tuple[Cost, Cost]:
+    """With r rows, u units, a vocabulary of v:
+
+    forward    no flops; reads the ids: r and the rows looked up, at most the whole weight: min(r, v)u; writes y: ru
+    backward   ru flops (a sum per value); reads the ids: r and dy: ru; writes the whole gradient: vu
+    """
+    id_bytes, row_bytes = rows * ids.row_bytes, ArraySpec((units,)).row_bytes
+    forward = Cost(0, id_bytes + min(rows, vocabulary) * row_bytes, rows * row_bytes)
+    backward = Cost(rows * units, id_bytes + rows * row_bytes, vocabulary * row_bytes)
+    return forward, backward
+
+
+def embedding_parameters(ids: ArraySpec, *, vocabulary: int, units: int) -> dict[str, ParameterSpec]:
+    """weight float32[vocabulary, units]."""
+    return {"weight": ParameterSpec((vocabulary, units), unit_normal)}
+
+
+linear = register(Op("linear", linear_forward, linear_backward, linear_shape, linear_cost, linear_parameters))
+embedding = register(
+    Op("embedding", embedding_forward, embedding_backward, embedding_shape, embedding_cost, embedding_parameters)
+)

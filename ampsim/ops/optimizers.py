@@ -1,0 +1,107 @@
+"""The optimizers, as pure updates: (value, gradient, state, step) -> (new value, new state).
+
+The signature of a factory is its list of options: types, bounds and defaults, for whoever checks a config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from ampsim.ops.table import Array, Arrays
+
+Positive = Annotated[float, Gt(0)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How one parameter learns.
+
+    initial_state(value) -> the arrays that the optimizer keeps beside the parameter, zeros of its shape and type
+    update(value, gradient, state, step) -> (new value, new state)
+        `step` counts updates from 1. `value` is never written to: whoever holds it (a message on its way, a
+        checkpoint being written) keeps what it has. The gradient and the state are given away: the new value lies
+        in the gradient's memory and the new state in the old one's, so that no update allocates. All arrays have the
+        dtype of `value`.
+    """
+
+    name: str
+    initial_state: Callable[[Array], Arrays]
+    update: Callable[[Array, Array, Arrays, int], tuple[Array, Arrays]]
+
+
+def sgd(*, learning_rate: Positive) -> Optimizer:
+    """w - learning_rate g"""
+
+    def initial_state(value: Array) -> Arrays:
+        return ()
+
+    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
+        gradient *= -learning_rate
+        gradient += value
+        return gradient, ()
+
+    return Optimizer("sgd", initial_state, update)
+
+
+def momentum(*, learning_rate: Positive, momentum: Decay = 0.9) -> Optimizer:
+    """v = momentum v + g;  w - learning_rate v"""
+
+    def initial_state(value: Array) -> Arrays:
+        return (np.zeros_like(value),)
+
+    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
+        (velocity,) = state
+        velocity *= momentum
+        velocity += gradient
+        np.multiply(velocity, -learning_rate, out=gradient)
+        gradient += value
+        return gradient, (velocity,)
+
+    return Optimizer("momentum", initial_state, update)
+
+
+def adam(
+    *,
+    learning_rate: Positive = 1e-3,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    epsilon: Positive = 1e-8,
+) -> Optimizer:
+    """m = beta1 m + (1 - beta1) g;  s = beta2 s + (1 - beta2) g²
+
+    w - learning_rate (m / (1 - beta1^step)) / (sqrt(s / (1 - beta2^step)) + epsilon)
+    """
+
+    def initial_state(value: Array) -> Arrays:
+        return np.zeros_like(value), np.zeros_like(value)
+
+    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
+        mean, square = state
+        mean *= beta1
+        gradient *= 1 - beta1
+        mean += gradient
+        # Squared where it lies, already scaled: the next factor takes that scale out again.
+        gradient *= gradient
+        gradient *= (1 - beta2) / (1 - beta1) ** 2
+        square *= beta2
+        square += gradient
+        # From here on the gradient's memory is scratch.
+        np.sqrt(square, out=gradient)
+        gradient *= 1 / sqrt(1 - beta2**step)
+        gradient += epsilon
+        np.divide(mean, gradient, out=gradient)
+        gradient *= -learning_rate / (1 - beta1**step)
+        gradient += value
+        return gradient, (mean, square)
+
+    return Optimizer("adam", initial_state, update)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam}

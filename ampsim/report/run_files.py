@@ -1,0 +1,56 @@
+"""Reads a run directory, finished or not: a run that is going, was stopped or was killed is readable too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ampsim.errors import BadInput
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run's summary, and its lines of metrics."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    metrics: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> RunFiles:
+        """Read what is there. Raises BadInput if the directory holds no run, or its summary is not readable."""
+        summary = path / "summary.json"
+        if not path.is_dir():
+            raise BadInput(f"{path}: no such directory: give a run directory, such as runs/mnist-mlp-1")
+        try:
+            content = json.loads(summary.read_text())
+        except FileNotFoundError:
+            raise BadInput(f"{path}: holds no run (there is no summary.json)") from None
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{summary}: cannot be read: {error}") from error
+        if not isinstance(content, dict) or not isinstance(content.get("devices"), dict):
+            raise BadInput(f"{summary}: is not the summary of a run")
+        return cls(path, content, read_lines(path / "metrics.jsonl"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl file; a last line that was cut off while being written is left out.
+
+    Raises BadInput for any other line that is not JSON.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    parsed = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            parsed.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise BadInput(f"{path}:{number}: is not a line of JSON: {error}") from error
+    return parsed

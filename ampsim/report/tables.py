@@ -1,0 +1,112 @@
+"""A run as text: the sentence that says how it ended, the passes, and the per-device table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+BAR_WIDTH = 10
+
+
+def utilization_bar(share: float, width: int = BAR_WIDTH) -> str:
+    """`share` (0 to 1) as a bar of `width` characters."""
+    filled = round(max(0.0, min(1.0, share)) * width)
+    return "█" * filled + "░" * (width - filled)
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them, in powers of 1000: `376 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """`loss 0.1994, accuracy 0.9397` out of a line of metrics, a pass of a summary or a core's means."""
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in ("loss", "accuracy", "mae") if name in metrics)
+
+
+def epoch_text(train: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
+    """One epoch in one line, from its two lines of metrics."""
+    rate = train["instances"] / train["duration_s"] if train["duration_s"] else 0.0
+    return (
+        f"epoch {train['epoch']}: train {metrics_text(train)} | validation {metrics_text(validation)} | "
+        f"{rate:,.0f} instances/s | {validation['time_s']:.1f} s"
+    )
+
+
+def outcome_text(summary: Mapping[str, Any]) -> str:
+    """How a run ended, or stands, in one line."""
+    parts = [f"{summary['name']}: {summary['status']}"]
+    if summary.get("reached"):
+        targets = ", ".join(f"{name} {value:g}" for name, value in summary["reached"].items())
+        parts.append(f"reached {targets}")
+    epochs = summary.get("epochs", 0)
+    parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
+    parts += [f"{split} {metrics_text(summary[split])}" for split in ("validation", "test") if split in summary]
+    if "train" in summary:
+        parts.append(f"{summary['time_s']:.1f} s of training, {summary['train']['instances_per_second']:,.0f} instances/s")
+    return "; ".join(parts)
+
+
+def error_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What went wrong in a run that failed or was stopped; nothing for others."""
+    error = summary.get("error")
+    if not error:
+        return []
+    who = f"device {error['device']}: " if "device" in error else ""
+    return [f"{who}{error['text']}", *error.get("traceback", "").splitlines()]
+
+
+def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
+    """All passes of a run, a line each."""
+    measures = [name for name in ("loss", "accuracy", "mae") if any(name in line for line in metrics)]
+    table = _table(("epoch", "split"), (*measures, "instances", "training s", "wall s"))
+    for line in metrics:
+        figures = [f"{line[name]:.4f}" if name in line else "" for name in measures]
+        table.add_row(
+            str(line["epoch"]),
+            line["split"],
+            *figures,
+            f"{line['instances']:,}",
+            f"{line['time_s']:.1f}",
+            f"{line['wall_s']:.1f}",
+        )
+    return table
+
+
+def device_table(devices: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The per-device table of a summary."""
+    table = _table(
+        ("device", "utilization"),
+        ("busy s", "forward", "backward", "updates", "staleness", "sent", "received", "memory"),
+    )
+    for name, device in devices.items():
+        table.add_row(
+            f"{name} ({device['kind']})",
+            f"{utilization_bar(device['utilization'])} {device['utilization']:4.0%}",
+            f"{device['busy_s']:.2f}",
+            f"{device['forward_messages']:,}",
+            f"{device['backward_messages']:,}",
+            f"{device['updates']:,}",
+            f"{device['staleness_mean']:.2f} ≤ {device['staleness_max']}",
+            size(device["bytes_sent"]),
+            size(device["bytes_received"]),
+            size(device["peak_memory_bytes"]),
+        )
+    return table
+
+
+def _table(left: Iterable[str], right: Iterable[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    for heading in left:
+        table.add_column(Text(heading), no_wrap=True)
+    for heading in right:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,71 @@
+"""What a cluster of devices is to the controller, however it is run: in processes of its own, or all in one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ampsim.ops.table import Array
+from ampsim.runtime.controller_core import ControllerEvent
+from ampsim.runtime.device_core import Send
+from ampsim.runtime.statistics import WorkCounts
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A line of a device's utilization log, and what came with it.
+
+    `times` has t0_s, t1_s and the seconds of each activity; `spans` the bytes of SPAN records; `held` what idle nodes
+    wait for; `refused` the first refused messages of `refused_count`.
+    """
+
+    device: str
+    times: Mapping[str, float]
+    counts: WorkCounts
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    spans: Array | None = None
+    held: Mapping[str, list[str]] | None = None
+    refused: tuple[str, ...] = ()
+    refused_count: int = 0
+
+
+@dataclass(frozen=True)
+class DeviceIdentity:
+    """Which process a device is, and what its arithmetic runs on (`ampsim.blas.record`)."""
+
+    pid: int
+    arithmetic: Mapping[str, Any]
+
+
+class Cluster(ABC):
+    """Devices that are ready to go; leaving the context ends them all, whatever happened.
+
+    Every method may raise DeviceFailed.
+    """
+
+    identities: Mapping[str, DeviceIdentity]
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None: ...
+
+    @abstractmethod
+    def send(self, messages: Iterable[Send]) -> None:
+        """Deliver messages of the controller's."""
+
+    @abstractmethod
+    def end_epoch(self) -> None:
+        """Tell every device that the pipeline has drained."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
+        """What has come, as soon as something has; nothing after `timeout_s`, or when a signal asks to stop."""
+
+    @abstractmethod
+    def collect(self, timeout_s: float) -> tuple[list[Interval], dict[str, Array]]:
+        """Each device's last interval, and all parameters by `node.parameter`; what did not come in time is missing."""

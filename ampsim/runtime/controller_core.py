@@ -1,0 +1,244 @@
+"""The controller, without I/O: events in, actions out.
+
+An epoch is a training pass and a validation pass; the test set comes once, at the end. In each pass up to
+`max_active_keys` instances are in flight. A training instance has come home when the backward messages of all
+that was injected for it are back; one that is passed forward only, when its losses have been reported. At the end
+of a pass the pipeline drains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import fsum
+
+import numpy as np
+
+from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.runtime.device_core import Report, Send
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Event: backward messages have come back to the controller."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEndedEpoch:
+    """Event: a device has carried out the end of the epoch."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartPass:
+    """Action: note that a pass begins."""
+
+    epoch: int
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndEpochOnDevices:
+    """Action: tell every device that the pipeline has drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassEnded:
+    """Action: record a pass. `metrics` has `loss` and the model's own metric; `instances` counts examples."""
+
+    epoch: int
+    split: str
+    metrics: Mapping[str, float]
+    instances: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEnded:
+    """Action: everything is done; `reached` has the `stop_at` targets that were met, if that ended it early."""
+
+    reached: Mapping[str, float]
+
+
+ControllerEvent = Home | Report | DeviceEndedEpoch
+ControllerAction = Send | StartPass | EndEpochOnDevices | PassEnded | TrainingEnded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train: at most `epochs`, or until every metric of `stop_at` (`validation.accuracy`) is reached."""
+
+    epochs: int
+    max_active_keys: int
+    stop_at: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _InFlight:
+    backward: int
+    losses: int
+
+
+class ProtocolError(Exception):
+    """A message came home for an instance that is not in flight."""
+
+
+class ControllerCore:
+    """Injects instances, counts them home, adds up what the loss nodes report, and decides when to stop."""
+
+    def __init__(self, plan: Plan, graph: Graph, placement: Mapping[str, str], dataset: Dataset) -> None:
+        self._plan, self._graph, self._placement, self._dataset = plan, graph, placement, dataset
+        self._devices = frozenset(placement.values())
+        self._metric = next((metric for metric in graph.metrics if metric != "loss"), None)
+        self._passes = self._order_of_passes()
+        self._instances: Iterator[Instance] = iter(())
+        self._next_key = 0
+        self._exhausted = True
+        self._in_flight: dict[int, _InFlight] = {}
+        self._waiting_for: set[str] = set()
+        self._reports: list[tuple[float, float, float]] = []
+        self._size = 0
+        self._began_s = 0.0
+        self._results: dict[str, float] = {}
+        self.epoch, self.split = 0, TRAIN
+
+    def start(self, now_s: float) -> list[ControllerAction]:
+        """Begin the first pass; `now_s` is the time on the run's clock."""
+        return self._begin_pass(now_s)
+
+    def handle(self, event: ControllerEvent, now_s: float) -> list[ControllerAction]:
+        """Take one event and say what is to be done about it. Raises ProtocolError for what cannot be."""
+        match event:
+            case Home(batch):
+                for key in self._graph.schema.keys(batch.states):
+                    self._entry(key).backward -= 1
+                    self._retire(key)
+            case Report(batch):
+                figures = batch.payload[0].tolist()
+                for key, (loss, metric, rows) in zip(self._graph.schema.keys(batch.states), figures, strict=True):
+                    self._entry(key).losses -= 1
+                    self._reports.append((loss, metric, rows))
+                    self._retire(key)
+            case DeviceEndedEpoch(device):
+                self._waiting_for.discard(device)
+                return [] if self._waiting_for else self._end_pass(now_s)
+        actions = self._fill()
+        if self._in_flight:
+            return actions
+        return actions + self._drained(now_s)
+
+    @property
+    def in_flight(self) -> int:
+        """Instances in flight."""
+        return len(self._in_flight)
+
+    @property
+    def instances_done(self) -> int:
+        """Examples whose loss has been reported in this pass."""
+        return int(fsum(rows for _, _, rows in self._reports))
+
+    @property
+    def instances_expected(self) -> int:
+        """Examples of this pass."""
+        return self._dataset.splits[self.split].examples
+
+    def keys_in_flight(self) -> list[int]:
+        """The instances in flight, oldest first."""
+        return list(self._in_flight)
+
+    def _order_of_passes(self) -> Iterator[tuple[int, str]]:
+        epoch = 0
+        for epoch in range(1, self._plan.epochs + 1):
+            yield epoch, TRAIN
+            yield epoch, VALIDATION
+            if self._targets_met():
+                break
+        yield epoch, TEST
+
+    def _begin_pass(self, now_s: float) -> list[ControllerAction]:
+        following = next(self._passes, None)
+        if following is None:
+            return [TrainingEnded(self._plan.stop_at if self._targets_met() else {})]
+        self.epoch, self.split = following
+        self._instances = self._dataset.instances(self.split, self.epoch)
+        self._exhausted = False
+        self._reports = []
+        self._size = 0
+        self._began_s = now_s
+        actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
+        return actions if self._in_flight else actions + self._drained(now_s)
+
+    def _fill(self) -> list[ControllerAction]:
+        actions: list[ControllerAction] = []
+        while not self._exhausted and len(self._in_flight) < self._plan.max_active_keys:
+            instance = next(self._instances, None)
+            if instance is None:
+                self._exhausted = True
+            else:
+                actions += self._inject(instance)
+        return actions
+
+    def _inject(self, instance: Instance) -> list[ControllerAction]:
+        training = self.split == TRAIN
+        key = self._next_key
+        self._next_key += 1
+        self._size += instance.size
+        self._in_flight[key] = _InFlight(len(self._graph.inputs) if training else 0, instance.losses)
+        direction = Direction.FORWARD if training else Direction.INFERENCE
+        states = np.zeros((1, len(self._graph.schema.fields)), np.int64)
+        states[0, 0] = key
+        actions: list[ControllerAction] = []
+        for index, name in enumerate(self._graph.inputs):
+            target = self._graph.target(CONTROLLER, direction, index)
+            arrays = instance.inputs[name]
+            batch = Batch(states, np.array([len(arrays[0])], np.int64), arrays)
+            actions.append(Send(self._placement[target.node], target, batch))
+        return actions
+
+    def _entry(self, key: int) -> _InFlight:
+        if key not in self._in_flight:
+            raise ProtocolError(f"a message came home for instance {key}, which is not in flight")
+        return self._in_flight[key]
+
+    def _retire(self, key: int) -> None:
+        entry = self._in_flight[key]
+        if entry.backward <= 0 and entry.losses <= 0:
+            del self._in_flight[key]
+
+    def _drained(self, now_s: float) -> list[ControllerAction]:
+        if self.split != TRAIN:
+            return self._end_pass(now_s)
+        self._waiting_for = set(self._devices)
+        return [EndEpochOnDevices()]
+
+    def _end_pass(self, now_s: float) -> list[ControllerAction]:
+        means = self.means()
+        self._results.update({f"{self.split}.{name}": value for name, value in means.items()})
+        ended = PassEnded(self.epoch, self.split, means, self._size, now_s - self._began_s)
+        return [ended, *self._begin_pass(now_s)]
+
+    def means(self) -> dict[str, float]:
+        """The means over what has been reported in this pass: `loss`, and the model's metric."""
+        # fsum: the same mean in whatever order the reports came in.
+        losses, metrics, rows = zip(*self._reports, strict=True) if self._reports else ((), (), ())
+        count = fsum(rows) or 1.0
+        means = {"loss": fsum(losses) / count}
+        if self._metric:
+            means[self._metric] = fsum(metrics) / count
+        return means
+
+    def _targets_met(self) -> bool:
+        targets = self._plan.stop_at
+        return bool(targets) and all(
+            name in self._results and is_reached(name, self._results[name], target) for name, target in targets.items()
+        )
+
+
+def is_reached(name: str, value: float, target: float) -> bool:
+    """Whether a metric such as `validation.accuracy` has reached its target: from below for an accuracy, else from above."""
+    return value >= target if name.endswith(".accuracy") else value <= target

@@ -1,0 +1,197 @@
+"""The device, without I/O: events in, actions out.
+
+It queues what arrives, and at each turn lets one node answer the most urgent batch: backward before forward,
+oldest first. What the answer sends to a node of the same device goes straight back into the queue; the rest
+leaves as actions. It reads no clock and opens no socket, so the same core runs in a process of its own, and beside
+all the others in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import CONTROLLER, Graph, Target
+from ampsim.ir.node import Answer, TrainingSetup
+from ampsim.ops.table import Array
+from ampsim.runtime.queues import MessageQueues
+from ampsim.runtime.statistics import WorkCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Event: messages have arrived for a node of this device."""
+
+    target: Target
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Event: handle the most urgent batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndEpoch:
+    """Event: the pipeline has drained; update with what is left below min_update_frequency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Event: hand out the parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Action: carry messages to a node of another device, or home to the controller."""
+
+    device: str
+    target: Target
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Action: carry a loss node's figures to the controller."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Action: note that this batch has just been handled (for the spans)."""
+
+    target: Target
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """Action: tell the controller that the end of the epoch has been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Action: hand `node.parameter -> array` to the controller."""
+
+    values: Mapping[str, Array]
+
+
+DeviceEvent = Deliver | Turn | EndEpoch | Collect
+DeviceAction = Send | Report | Handled | EpochEnded | Parameters
+
+
+class NodeFailed(Exception):
+    """A node raised; the cause is chained. `str()` names the node, the direction and the first state."""
+
+
+class DeviceCore:
+    """One device's nodes, queues and counts.
+
+    `placement` maps every node of the graph to its device. Raises NodeFailed from `handle` if a node raises.
+    """
+
+    def __init__(
+        self, name: str, graph: Graph, placement: Mapping[str, str], setup: TrainingSetup, max_batch: int = 1
+    ) -> None:
+        self.name = name
+        self._graph = graph
+        self._placement = {**placement, CONTROLLER: CONTROLLER}
+        self._nodes = {node: spec.build(setup) for node, spec in graph.nodes.items() if placement[node] == name}
+        self._max_batch = max_batch
+        self._queues = MessageQueues()
+        self._counts = WorkCounts()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a turn would do anything."""
+        return self._queues.messages > 0
+
+    def handle(self, event: DeviceEvent) -> list[DeviceAction]:
+        """Take one event and say what is to be done about it."""
+        match event:
+            case Deliver(target, batch):
+                self._queues.put(target, batch)
+                self._counts.queue_max = max(self._counts.queue_max, self._queues.messages)
+                return []
+            case Turn():
+                return self._turn()
+            case EndEpoch():
+                for node in self._nodes.values():
+                    if node.parameters is not None:
+                        self._counts.node(node.name).updates += node.parameters.flush()
+                return [EpochEnded()]
+            case Collect():
+                return [
+                    Parameters(
+                        {
+                            f"{node.name}.{name}": value
+                            for node in self._nodes.values()
+                            if node.parameters is not None
+                            for name, value in node.parameters.values.items()
+                        }
+                    )
+                ]
+
+    def take_counts(self) -> WorkCounts:
+        """What was counted since the last call; levels start from what they are now."""
+        counts = self._counts
+        self._note_memory(counts)
+        self._counts = WorkCounts(queue_max=self._queues.messages)
+        return counts
+
+    def held(self) -> dict[str, list[str]]:
+        """What each node still waits for, as a person reads it: the first states of each."""
+        described = {}
+        for name, node in self._nodes.items():
+            keys = node.held()
+            if keys:
+                described[name] = [self._graph.schema.describe(key) for key in keys[:8]]
+        return described
+
+    def _turn(self) -> list[DeviceAction]:
+        taken = self._queues.take(self._max_batch)
+        if taken is None:
+            return []
+        target, batch = taken
+        try:
+            answer = self._nodes[target.node].answer(target.direction, target.port, batch)
+        except Exception as error:
+            state = self._graph.schema.describe(self._graph.schema.keys(batch.states[:1])[0])
+            raise NodeFailed(
+                f"node {target.node} raised {type(error).__name__} in its {target.direction.name.lower()} pass "
+                f"({state}): {error}"
+            ) from error
+        self._count(target, batch, answer)
+        actions: list[DeviceAction] = [Handled(target, len(batch))]
+        if answer.report is not None:
+            actions.append(Report(answer.report))
+        for direction, port, messages in answer.emissions:
+            destination = self._graph.target(target.node, direction, port)
+            device = self._placement[destination.node]
+            if device == self.name:
+                self._queues.put(destination, messages)
+            else:
+                actions.append(Send(device, destination, messages))
+        return actions
+
+    def _count(self, target: Target, batch: Batch, answer: Answer) -> None:
+        counts = self._counts
+        counts.batches += 1
+        if target.direction is Direction.BACKWARD:
+            counts.backward_messages += len(batch)
+        else:
+            counts.forward_messages += len(batch)
+        if answer.staleness is not None:
+            node = counts.node(target.node)
+            node.updates += answer.updates
+            node.staleness.add(answer.staleness)
+        self._note_memory(counts)
+
+    def _note_memory(self, counts: WorkCounts) -> None:
+        cached = sum(node.cached_bytes for node in self._nodes.values())
+        parameters = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters is not None)
+        counts.cached_bytes = max(counts.cached_bytes, cached)
+        counts.queue_max = max(counts.queue_max, self._queues.messages)
+        counts.peak_memory_bytes = max(counts.peak_memory_bytes, cached + parameters + self._queues.size_bytes)

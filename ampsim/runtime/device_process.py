@@ -1,0 +1,205 @@
+"""A device as a process on the wall clock: receive, ask the core, act.
+
+`python -m ampsim device --controller ADDRESS --name NAME` connects to the controller, says hello, gets the run's
+spec, builds its part of the model, binds its inbox, reports that it is ready, and begins when it is told to go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ampsim import blas
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.runtime.device_core import (
+    Collect,
+    Deliver,
+    DeviceAction,
+    DeviceCore,
+    EndEpoch,
+    EpochEnded,
+    Handled,
+    NodeFailed,
+    Parameters,
+    Report,
+    Send,
+    Turn,
+)
+from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, to_packet
+from ampsim.runtime.meter import Activity, Meter
+from ampsim.runtime.sockets import DeviceSocket
+from ampsim.runtime.spans import SpanRecorder
+from ampsim.runtime.spec import ClusterSpec
+from ampsim.runtime.wire import Bundle, Packet, WireError
+
+PARENT_CHECK_S = 0.5
+HANDSHAKE_S = 120.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run one device until the controller says goodbye; 0, or 1 if it failed (the controller has been told why)."""
+    parser = argparse.ArgumentParser(prog="ampsim device")
+    parser.add_argument("--controller", required=True, help="address of the controller's socket")
+    parser.add_argument("--name", required=True, help="name of this device in the config")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with DeviceSocket(options.name, options.controller) as socket:
+        try:
+            DeviceProcess(socket).run()
+        except ControllerGone:
+            return 1
+        except Exception as error:
+            text = str(error) if isinstance(error, NodeFailed) else f"{type(error).__name__}: {error}"
+            body = {"text": text, "traceback": traceback.format_exc()}
+            socket.send(CONTROLLER, Bundle("failed", options.name, body))
+            return 1
+    return 0
+
+
+class ControllerGone(Exception):
+    """The parent process has ended."""
+
+
+class DeviceProcess:
+    """The loop around a device core: it alone knows sockets and the clock."""
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+        self._parent = os.getppid()
+        self._meter = Meter()
+        self._outbox: dict[str, list[Packet]] = defaultdict(list)
+        self._finished = False
+        self._graph: Graph
+        self._core: DeviceCore
+        self._spec: ClusterSpec
+        self._spans: SpanRecorder
+        self._here: frozenset[str]
+
+    def run(self) -> None:
+        """Shake hands, then serve until the controller says goodbye."""
+        early = self._shake_hands()
+        self._meter.start()
+        for bundle in early:
+            self._receive(bundle)
+        while not self._finished:
+            self._one_turn()
+
+    def _one_turn(self) -> None:
+        meter, socket, core = self._meter, self._socket, self._core
+        if not core.has_work:
+            meter.switch(Activity.IDLE)
+            left = self._spec.log_interval_s - meter.interval_s
+            socket.wait(min(max(left, 0.0), PARENT_CHECK_S))
+        meter.switch(Activity.RECEIVE)
+        for bundle in socket.receive():
+            self._receive(bundle)
+        if core.has_work:
+            began_s = meter.switch(Activity.BUSY)
+            actions = core.handle(Turn())
+            ended_s = meter.switch(Activity.SEND)
+            self._act(actions, began_s, ended_s)
+            self._flush()
+        else:
+            meter.switch(Activity.SEND)
+        if meter.interval_s >= self._spec.log_interval_s:
+            self._send_interval()
+        if os.getppid() != self._parent:
+            raise ControllerGone
+
+    def _shake_hands(self) -> list[Bundle]:
+        """Say hello, build the model, report ready, wait for go; messages of faster peers may come with it."""
+        name = self._socket.name
+        self._socket.send(CONTROLLER, Bundle("hello", name, {"pid": os.getpid()}))
+        welcome = self._await("welcome")[0]
+        self._spec = spec = ClusterSpec.from_wire(welcome.body["spec"])
+        self._graph = graph = spec.build_graph()
+        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch)
+        self._here = frozenset(node for node, device in spec.placement.items() if device == name)
+        self._spans = SpanRecorder(list(graph.nodes))
+        inbox = self._socket.bind(welcome.body["inbox"])
+        self._socket.send(CONTROLLER, Bundle("ready", name, {"inbox": inbox, "arithmetic": blas.record()}))
+        go, *early = self._await("go")
+        self._socket.connect(go.body["peers"])
+        return early
+
+    def _await(self, kind: str) -> list[Bundle]:
+        """The bundles from the first of `kind` on."""
+        early: list[Bundle] = []
+        for _ in range(int(HANDSHAKE_S / PARENT_CHECK_S)):
+            self._socket.wait(PARENT_CHECK_S)
+            early += self._socket.receive()
+            first = next((bundle for bundle in early if bundle.kind == kind), None)
+            if first is not None:
+                return [first, *(bundle for bundle in early if bundle is not first)]
+            if os.getppid() != self._parent:
+                raise ControllerGone
+        raise TimeoutError(f"the controller did not say {kind!r} within {HANDSHAKE_S:.0f} s")
+
+    def _receive(self, bundle: Bundle) -> None:
+        match bundle.kind:
+            case "messages":
+                for packet in bundle.packets:
+                    try:
+                        target, batch = from_packet(packet, self._graph, self._here)
+                    except WireError as error:
+                        self._refuse(f"from {bundle.sender}: {error}")
+                    else:
+                        self._core.handle(Deliver(target, batch))
+            case "end_epoch":
+                self._act(self._core.handle(EndEpoch()))
+            case "collect":
+                self._send_interval()
+                self._act(self._core.handle(Collect()))
+            case "bye":
+                self._finished = True
+            case _:
+                self._refuse(f"from {bundle.sender}: no such kind of message: {bundle.kind!r}")
+
+    def _refuse(self, text: str) -> None:
+        self._socket.refused.append(text)
+
+    def _act(self, actions: Iterable[DeviceAction], began_s: float = 0.0, ended_s: float = 0.0) -> None:
+        name = self._socket.name
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    self._outbox[device].append(to_packet(target, batch))
+                case Report(batch):
+                    self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
+                case Handled(target, messages):
+                    self._spans.add(began_s, ended_s, target, messages)
+                case EpochEnded():
+                    self._socket.send(CONTROLLER, Bundle("epoch_ended", name))
+                case Parameters(values):
+                    packets = [Packet((parameter,), (array,)) for parameter, array in values.items()]
+                    self._socket.send(CONTROLLER, Bundle("parameters", name, None, packets))
+
+    def _flush(self) -> None:
+        """One bundle to each peer that there is something for."""
+        for peer, packets in self._outbox.items():
+            self._socket.send(peer, Bundle(MESSAGES, self._socket.name, None, packets))
+        self._outbox.clear()
+
+    def _send_interval(self) -> None:
+        socket = self._socket
+        counts = self._core.take_counts()
+        body: dict[str, Any] = {
+            "times": self._meter.take_interval(),
+            "counts": counts.to_wire(),
+            "bytes_sent": socket.bytes_sent,
+            "bytes_received": socket.bytes_received,
+            "refused": socket.refused[:20],
+            "refused_count": len(socket.refused),
+            "held": {} if counts.batches else self._core.held(),
+        }
+        socket.bytes_sent = socket.bytes_received = 0
+        socket.refused.clear()
+        spans: np.ndarray[Any, Any] = self._spans.take()
+        socket.send(CONTROLLER, Bundle("interval", socket.name, body, [Packet(("spans",), (spans,))]))

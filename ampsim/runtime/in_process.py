@@ -1,0 +1,119 @@
+"""All devices in one process, turn by turn: the reference that every other way of running is held against."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import deque
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Self
+
+from ampsim import blas
+from ampsim.errors import DeviceFailed, Stalled
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ops.table import Array
+from ampsim.runtime.cluster import Cluster, DeviceIdentity, Interval
+from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, Home
+from ampsim.runtime.device_core import (
+    Collect,
+    Deliver,
+    DeviceAction,
+    DeviceCore,
+    EndEpoch,
+    EpochEnded,
+    Handled,
+    NodeFailed,
+    Parameters,
+    Report,
+    Send,
+    Turn,
+)
+from ampsim.runtime.meter import Activity, Meter
+from ampsim.runtime.spans import SpanRecorder
+from ampsim.runtime.spec import ClusterSpec
+
+
+
+class InProcessCluster(Cluster):
+    """The same cores without processes, sockets or threads. In each round every device with work takes one turn."""
+
+    def __init__(self, spec: ClusterSpec, graph: Graph, names: dict[str, str]) -> None:
+        setup = spec.setup()
+        self._spec, self._names = spec, names
+        self._cores = {name: DeviceCore(name, graph, spec.placement, setup, spec.max_batch) for name in names}
+        self._meters = {name: Meter() for name in names}
+        self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
+        self._events: deque[ControllerEvent | Interval] = deque()
+        self._parameters: dict[str, Array] = {}
+        arithmetic = blas.record()
+        self.identities = {name: DeviceIdentity(os.getpid(), arithmetic) for name in names}
+
+    def __enter__(self) -> Self:
+        for meter in self._meters.values():
+            meter.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def send(self, messages: Iterable[Send]) -> None:
+        for device, target, batch in ((m.device, m.target, m.batch) for m in messages):
+            self._cores[device].handle(Deliver(target, batch))
+
+    def end_epoch(self) -> None:
+        for name, core in self._cores.items():
+            self._act(name, core.handle(EndEpoch()))
+
+    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
+        """Run rounds until something is there for the controller, or the time is up. Raises Stalled."""
+        deadline = perf_counter() + timeout_s
+        while not self._events and perf_counter() < deadline:
+            if not any(core.has_work for core in self._cores.values()):
+                held = {node: states for core in self._cores.values() for node, states in core.held().items()}
+                raise Stalled(f"no device has anything to do, and these nodes wait for messages: {held}")
+            for name, core in self._cores.items():
+                if core.has_work:
+                    self._turn(name, core)
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def collect(self, timeout_s: float) -> tuple[list[Interval], dict[str, Array]]:
+        intervals = [self._interval(name) for name in self._cores]
+        for name, core in self._cores.items():
+            self._act(name, core.handle(Collect()))
+        return intervals, self._parameters
+
+    def _turn(self, name: str, core: DeviceCore) -> None:
+        meter = self._meters[name]
+        began_s = meter.switch(Activity.BUSY)
+        try:
+            actions = core.handle(Turn())
+        except NodeFailed as error:
+            raise DeviceFailed(self._names[name], str(error), traceback.format_exc()) from error
+        ended_s = meter.switch(Activity.IDLE)
+        self._act(name, actions, began_s, ended_s)
+        if meter.interval_s >= self._spec.log_interval_s:
+            self._events.append(self._interval(name))
+
+    def _act(self, name: str, actions: Iterable[DeviceAction], began_s: float = 0.0, ended_s: float = 0.0) -> None:
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    if device == CONTROLLER:
+                        self._events.append(Home(batch))
+                    else:
+                        self._cores[device].handle(Deliver(target, batch))
+                case Report():
+                    self._events.append(action)
+                case Handled(target, messages):
+                    self._spans[name].add(began_s, ended_s, target, messages)
+                case EpochEnded():
+                    self._events.append(DeviceEndedEpoch(name))
+                case Parameters(values):
+                    self._parameters.update(values)
+
+    def _interval(self, name: str) -> Interval:
+        counts = self._cores[name].take_counts()
+        return Interval(name, self._meters[name].take_interval(), counts, spans=self._spans[name].take())

@@ -1,0 +1,66 @@
+"""Batches of messages as packets of the wire, and back, with everything checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import CONTROLLER, Graph, Target
+from ampsim.ir.node import Payload
+from ampsim.ops.table import ArraySpec
+from ampsim.runtime.wire import Packet, WireError
+
+MESSAGES = "messages"
+"""The kind of a bundle that carries batches."""
+
+REPORT = Target(CONTROLLER, 0, Direction.FORWARD)
+"""Where loss nodes send their figures."""
+
+_FIGURES: Payload = (ArraySpec((3,), "float64"),)
+
+
+def to_packet(target: Target, batch: Batch) -> Packet:
+    """Address (node, port, direction); arrays: states, row counts, payload."""
+    return Packet((target.node, target.port, int(target.direction)), (batch.states, batch.rows, *batch.payload))
+
+
+def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Target, Batch]:
+    """The batch in a packet. Raises WireError unless it is for a node in `here` and fits its port."""
+    target = _target(packet.address)
+    if target.node not in here:
+        raise WireError(f"node {target.node!r} is not hosted here")
+    expected = _expected(target, graph)
+    if expected is None:
+        raise WireError(f"node {target.node} has no port {target.port} for {target.direction.name.lower()} messages")
+    if len(packet.arrays) < 2:
+        raise WireError("a batch has at least its states and row counts")
+    states, rows, *payload = packet.arrays
+    count = len(states) if states.ndim else 0
+    if states.dtype != np.int64 or states.shape != (count, len(graph.schema.fields)) or count == 0:
+        raise WireError(f"states int64[n, {len(graph.schema.fields)}] expected, found {states.dtype}{states.shape}")
+    if rows.dtype != np.int64 or rows.shape != (count,) or int(rows.min()) < 1:
+        raise WireError(f"row counts int64[{count}] of at least 1 expected, found {rows.dtype}{rows.shape}")
+    total = int(rows.sum())
+    if payload or target.direction is not Direction.BACKWARD:
+        found = [(array.dtype.name, array.shape) for array in payload]
+        if found != [(spec.dtype, (total, *spec.shape)) for spec in expected]:
+            raise WireError(f"{target.node} takes {', '.join(map(str, expected))} of {total} rows, found {found}")
+    return target, Batch(states, rows, tuple(payload))
+
+
+def _target(address: tuple[str | int, ...]) -> Target:
+    match address:
+        case (str(node), int(port), int(direction)) if direction in Direction.__members__.values():
+            return Target(node, port, Direction(direction))
+    raise WireError(f"no node, port and direction: {address!r}")
+
+
+def _expected(target: Target, graph: Graph) -> Payload | None:
+    if target == REPORT:
+        return _FIGURES
+    if target.node == CONTROLLER:
+        known = target.direction is Direction.BACKWARD and 0 <= target.port < len(graph.inputs)
+        return () if known else None
+    return graph.payload(target)

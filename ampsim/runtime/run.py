@@ -1,0 +1,220 @@
+"""Runs an experiment: opens the run directory, starts the cluster, and goes round until the controller core is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from ampsim.config.load import Experiment
+from ampsim.config.resolved import to_yaml
+from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
+from ampsim.runtime.cluster import Cluster, Interval
+from ampsim.runtime.controller_core import (
+    ControllerAction,
+    ControllerCore,
+    EndEpochOnDevices,
+    PassEnded,
+    Plan,
+    ProtocolError,
+    StartPass,
+    TrainingEnded,
+)
+from ampsim.runtime.device_core import Send
+from ampsim.runtime.in_process import InProcessCluster
+from ampsim.runtime.launcher import LocalLauncher
+from ampsim.runtime.process_cluster import ProcessCluster
+from ampsim.runtime.record import FAILED, FINISHED, STOPPED, RunRecord
+from ampsim.runtime.run_directory import RunDirectory
+from ampsim.runtime.signals import StopSignals
+from ampsim.runtime.spec import Choice, ClusterSpec
+from ampsim.runtime.stall import StallWatch
+
+WAIT_S = 0.2
+COLLECT_S = 60.0
+COLLECT_STOPPED_S = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches. `utilization` is each device's in its latest interval."""
+
+    epoch: int
+    epochs: int
+    split: str
+    metrics: Mapping[str, float]
+    instances: int
+    instances_expected: int
+    instances_per_second: float
+    in_flight: int
+    utilization: Mapping[str, float]
+
+
+class Observer(Protocol):
+    """Whoever watches a run."""
+
+    def started(self, directory: Path) -> None:
+        """The run directory is there, and the devices are being started."""
+
+    def progress(self, progress: Progress) -> None:
+        """Where the run stands; called a few times a second."""
+
+    def pass_ended(self, line: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl has been written."""
+
+
+def run(
+    experiment: Experiment, observer: Observer, out: Path | None = None, in_process: bool = False
+) -> tuple[Path, dict[str, Any]]:
+    """Train, and return the run directory and its summary. Must be called in the main thread.
+
+    Raises BadInput if the run directory cannot be made; RunFailed and Interrupted after the summary was written.
+    """
+    directory = RunDirectory.create(experiment.config.name, out)
+    kinds = {name: device.profile.kind for name, device in experiment.devices.items()}
+    config = experiment.config
+    header = {"name": config.name, "clock": config.cluster.clock, "seed": config.seed}
+    record = RunRecord(directory, header, kinds)
+    directory.write_config(to_yaml(experiment))
+    directory.write_span_index(list(experiment.graph.nodes))
+    record.save()
+    observer.started(directory.path)
+    with StopSignals() as stop:
+        launcher = LocalLauncher(directory.summary, directory.logs)
+        try:
+            cluster = _cluster(experiment, launcher, stop, in_process)
+            return directory.path, _Run(experiment, record, observer, stop).go(cluster)
+        except (Interrupted, KeyboardInterrupt) as error:
+            record.close(STOPPED, error={"text": str(error) or "interrupted"})
+            raise error if isinstance(error, Interrupted) else Interrupted("interrupted") from error
+        except DeviceFailed as error:
+            record.close(FAILED, error={"device": error.device, "text": error.text, "traceback": error.traceback})
+            raise
+        except (AmpsimError, ProtocolError, OSError) as error:
+            record.close(FAILED, error={"text": str(error)})
+            raise error if isinstance(error, AmpsimError) else RunFailed(str(error)) from error
+        except BaseException as error:
+            record.close(FAILED, error={"text": f"{type(error).__name__}: {error}"})
+            raise
+        finally:
+            launcher.close()
+
+
+def _cluster(experiment: Experiment, launcher: LocalLauncher, stop: StopSignals, in_process: bool) -> Cluster:
+    spec = cluster_spec(experiment)
+    names = {name: str(device) for name, device in experiment.devices.items()}
+    if in_process:
+        return InProcessCluster(spec, experiment.graph, names)
+    return ProcessCluster(spec, experiment.graph, names, launcher, stop)
+
+
+def cluster_spec(experiment: Experiment) -> ClusterSpec:
+    """The part of an experiment that every process needs."""
+    config = experiment.config
+    return ClusterSpec(
+        seed=config.seed,
+        model=Choice(config.model.name, config.model.options),
+        data=Choice(config.data.name, config.data.options),
+        optimizer=Choice(config.training.optimizer.name, config.training.optimizer.options),
+        min_update_frequency=config.training.min_update_frequency,
+        max_batch=config.cluster.max_batch,
+        placement=placement(experiment),
+        import_paths=tuple(experiment.import_paths),
+        log_interval_s=config.cluster.log_interval,
+        fingerprint=experiment.graph.fingerprint,
+    )
+
+
+def placement(experiment: Experiment) -> dict[str, str]:
+    """Each node's device."""
+    return {node: name for name, device in experiment.devices.items() for node in device.nodes}
+
+
+class _Run:
+    """One go of the loop: events from the cluster to the core, its actions to the cluster and the record."""
+
+    def __init__(self, experiment: Experiment, record: RunRecord, observer: Observer, stop: StopSignals) -> None:
+        config = experiment.config
+        plan = Plan(config.training.epochs, config.training.max_active_keys, config.training.stop_at)
+        self._core = ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset)
+        self._stall = StallWatch(experiment.graph.schema, list(experiment.devices))
+        self._epochs = config.training.epochs
+        self._record, self._observer, self._stop = record, observer, stop
+        self._ended: TrainingEnded | None = None
+        self._pass_began_s = self._shown_s = self._zero_s = perf_counter()
+
+    def go(self, cluster: Cluster) -> dict[str, Any]:
+        with cluster:
+            self._record.identities = cluster.identities
+            self._zero_s = perf_counter()
+            cluster.send(self._perform(self._core.start(self._now_s()), cluster))
+            while self._ended is None and self._stop.received is None:
+                self._one_round(cluster)
+            stopped = self._ended is None
+            intervals, parameters = cluster.collect(COLLECT_STOPPED_S if stopped else COLLECT_S)
+            for interval in intervals:
+                self._record.add_interval(interval)
+            if parameters:
+                self._record.add_parameters(parameters)
+        self._record.wall_s = self._now_s()
+        if self._ended is None:
+            raise Interrupted(f"interrupted by {self._stop.received} in epoch {self._core.epoch}")
+        reached = {"reached": dict(self._ended.reached)} if self._ended.reached else {}
+        return self._record.close(FINISHED, **reached)
+
+    def _one_round(self, cluster: Cluster) -> None:
+        sends: list[Send] = []
+        for event in cluster.wait(WAIT_S):
+            if isinstance(event, Interval):
+                self._record.add_interval(event)
+                self._stall.note(event)
+            else:
+                self._stall.moved()
+                sends += self._perform(self._core.handle(event, self._now_s()), cluster)
+        cluster.send(sends)
+        self._stall.check(self._core.keys_in_flight())
+        self._show()
+
+    def _now_s(self) -> float:
+        return perf_counter() - self._zero_s
+
+    def _perform(self, actions: list[ControllerAction], cluster: Cluster) -> list[Send]:
+        """Carry out all but the sends, which are returned to be bundled."""
+        self._record.wall_s = self._now_s()
+        sends = []
+        for action in actions:
+            match action:
+                case Send():
+                    sends.append(action)
+                case EndEpochOnDevices():
+                    cluster.end_epoch()
+                case StartPass():
+                    self._pass_began_s = perf_counter()
+                case PassEnded():
+                    self._observer.pass_ended(self._record.add_pass(action))
+                case TrainingEnded():
+                    self._ended = action
+        return sends
+
+    def _show(self) -> None:
+        now = perf_counter()
+        if now - self._shown_s < WAIT_S:
+            return
+        self._shown_s = now
+        core = self._core
+        done = core.instances_done
+        self._observer.progress(
+            Progress(
+                epoch=core.epoch,
+                epochs=self._epochs,
+                split=core.split,
+                metrics=core.means(),
+                instances=done,
+                instances_expected=core.instances_expected,
+                instances_per_second=done / (now - self._pass_began_s),
+                in_flight=core.in_flight,
+                utilization={name: totals.latest_utilization for name, totals in self._record.devices.items()},
+            )
+        )

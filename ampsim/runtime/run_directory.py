@@ -1,0 +1,147 @@
+"""Writes a run directory as the run goes: nothing is written only at the end. docs/design.md, "Run directory"."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from ampsim.errors import BadInput
+from ampsim.ops.table import Array
+from ampsim.runtime.cluster import Interval
+from ampsim.runtime.spans import MAX_SPANS, SPAN
+
+RUNS = Path("runs")
+CONFIG, METRICS, SUMMARY, PARAMETERS = "config.yaml", "metrics.jsonl", "summary.json", "parameters.safetensors"
+DEVICES, SPANS, LOGS = "devices", "spans", "logs"
+
+
+class RunDirectory:
+    """One run's files. Lines are flushed as they are written; whole files are replaced at once.
+
+    Raises BadInput if the directory holds a run already, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: dict[str, IO[bytes]] = {}
+
+    @classmethod
+    def create(cls, name: str, out: Path | None = None) -> RunDirectory:
+        """`out`, or a new `runs/<name>-<number>`."""
+        try:
+            if out is None:
+                return cls(_next_free(RUNS, name))
+            out.mkdir(parents=True, exist_ok=True)
+            if (out / SUMMARY).exists() or (out / CONFIG).exists():
+                raise BadInput(f"{out}: holds a run already: give another directory to --out, or remove it")
+            return cls(out)
+        except OSError as error:
+            where = out or RUNS
+            raise BadInput(f"{where}: cannot make a run directory there: {error.strerror or error}") from error
+
+    @property
+    def summary(self) -> Path:
+        """The summary's path."""
+        return self.path / SUMMARY
+
+    @property
+    def logs(self) -> Path:
+        """Where what the devices print goes."""
+        return self.path / LOGS
+
+    def write_config(self, text: str) -> None:
+        """The resolved config."""
+        self._replace(CONFIG, text.encode())
+
+    def write_summary(self, content: Mapping[str, Any]) -> None:
+        """The summary as of now."""
+        self._replace(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())
+
+    def write_span_index(self, nodes: list[str]) -> None:
+        """How to read the span files: numpy.fromfile(spans/<device>.bin, dtype)."""
+        description = {"dtype": SPAN.descr, "nodes": nodes, "direction": ["forward", "backward", "inference"]}
+        (self.path / SPANS).mkdir(exist_ok=True)
+        self._replace(f"{SPANS}/index.json", (json.dumps({**description, "at_most": MAX_SPANS}) + "\n").encode())
+
+    def write_parameters(self, parameters: Mapping[str, Array]) -> str:
+        """`node.parameter -> float32[...]`; their sha256 (see `parameters_sha256`)."""
+        arrays = {name: np.ascontiguousarray(parameters[name]) for name in sorted(parameters)}
+        self._replace(PARAMETERS, save(arrays))
+        return parameters_sha256(arrays)
+
+    def add_metrics(self, line: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl."""
+        self._append(METRICS, (json.dumps(line) + "\n").encode())
+
+    def add_interval(self, interval: Interval) -> None:
+        """A line of devices/<name>.jsonl, its spans, and a line of its log for every refused message."""
+        counts = interval.counts
+        line = {
+            **interval.times,
+            "forward_messages": counts.forward_messages,
+            "backward_messages": counts.backward_messages,
+            "batches": counts.batches,
+            "updates": counts.updates,
+            "bytes_sent": interval.bytes_sent,
+            "bytes_received": interval.bytes_received,
+            "queue_max": counts.queue_max,
+            "cached_bytes": counts.cached_bytes,
+            "staleness_mean": counts.staleness.mean,
+            "staleness_max": counts.staleness.maximum,
+        }
+        self._append(f"{DEVICES}/{interval.device}.jsonl", (json.dumps(line) + "\n").encode())
+        if interval.spans is not None and len(interval.spans):
+            self._append(f"{SPANS}/{interval.device}.bin", interval.spans.tobytes())
+        for text in interval.refused:
+            self._append(f"{LOGS}/{interval.device}.refused.log", f"{interval.times['t1_s']:.3f} s: {text}\n".encode())
+
+    def close(self) -> None:
+        """Close the files that lines were added to."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _append(self, name: str, content: bytes) -> None:
+        if name not in self._files:
+            (self.path / name).parent.mkdir(exist_ok=True)
+            self._files[name] = (self.path / name).open("ab")
+        self._files[name].write(content)
+        self._files[name].flush()
+
+    def _replace(self, name: str, content: bytes) -> None:
+        draft = self.path / f"{name}.part"
+        draft.write_bytes(content)
+        os.replace(draft, self.path / name)
+
+
+def parameters_sha256(parameters: Mapping[str, Array]) -> str:
+    """sha256 over each name (UTF-8) and its array's little-endian bytes, in the order of the sorted names."""
+    digest = sha256()
+    for name in sorted(parameters):
+        array = np.ascontiguousarray(parameters[name])
+        digest.update(name.encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _next_free(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    taken = [int(match[1]) for entry in folder.iterdir() if (match := pattern.fullmatch(entry.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = folder / f"{name}-{number}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path

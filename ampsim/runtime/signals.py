@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM as something that a loop can wait for, instead of an exception at any point."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """While the context lasts, the first signal is noted and makes `descriptor` readable; a second one raises.
+
+    Must be entered in the main thread. `received` is the signal's name, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        self.descriptor, self._wake = os.pipe()
+        self._previous = {number: signal.signal(number, self._note) for number in _WATCHED}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        os.close(self.descriptor)
+        os.close(self._wake)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+        os.write(self._wake, b"!")

@@ -1,0 +1,154 @@
+"""ZeroMQ sockets for bundles: one router at the controller; at each device a dealer to it, an inbox, and a push per peer.
+
+Frames above pyzmq's copy threshold are handed over without a copy on either side. No socket drops or blocks:
+what is under way is bounded by max_active_keys, so the queues need no limit of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from ampsim.runtime.wire import Buffer, Bundle, WireError, decode, encode
+
+MAX_FRAME_BYTES = 2**30
+LINGER_MS = 1000
+CONTROLLER = "controller"
+
+_OPTIONS = {zmq.SNDHWM: 0, zmq.RCVHWM: 0, zmq.LINGER: LINGER_MS, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}
+
+
+class _Sockets:
+    """A context, its sockets and a poller; closes them all on leaving. Counts bytes each way, and refused messages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.refused: list[str] = []
+        self._context = zmq.Context()
+        self._poller = zmq.Poller()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.destroy(linger=LINGER_MS)
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        for option, value in _OPTIONS.items():
+            socket.setsockopt(option, value)
+        return socket
+
+    def _send(self, socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
+        self.bytes_sent += sum(len(frame) for frame in frames)
+        socket.send_multipart(frames, copy=False)
+
+    def _drain(self, socket: zmq.Socket[bytes]) -> Iterable[list[memoryview]]:
+        """All multipart messages that have arrived, as buffers."""
+        while True:
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            buffers = [frame.buffer for frame in frames]
+            self.bytes_received += sum(len(buffer) for buffer in buffers)
+            yield buffers
+
+    def _decoded(self, frames: Sequence[Buffer]) -> Bundle | None:
+        try:
+            return decode(frames)
+        except WireError as error:
+            self.refused.append(str(error))
+            return None
+
+
+class ControllerSocket(_Sockets):
+    """The controller's end: devices are addressed by their names."""
+
+    def __init__(self, address: str, devices: Iterable[str]) -> None:
+        super().__init__(CONTROLLER)
+        self._router = self._socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._router.bind(address)
+        self._devices = frozenset(devices)
+        self._poller.register(self._router, zmq.POLLIN)
+
+    def watch(self, descriptor: int) -> None:
+        """Let `wait` also wake up when a file descriptor becomes readable."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`."""
+        self._poller.unregister(descriptor)
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """Wait until something has come; the watched file descriptors that are readable."""
+        return {int(source) for source, _ in self._poller.poll(timeout_s * 1000) if isinstance(source, int)}
+
+    def send(self, device: str, bundle: Bundle) -> None:
+        """Send a bundle; one for a device that is gone is dropped, since its end is noticed elsewhere."""
+        try:
+            self._send(self._router, [device.encode(), *encode(bundle)])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+
+    def receive(self) -> list[Bundle]:
+        """All bundles that have arrived; what does not parse or names another sender is refused."""
+        bundles = []
+        for identity, *frames in self._drain(self._router):
+            bundle = self._decoded(frames)
+            sender = bytes(identity).decode(errors="replace")
+            if bundle is None:
+                continue
+            if bundle.sender != sender or sender not in self._devices:
+                self.refused.append(f"a message from {sender!r} that says it is from {bundle.sender!r}")
+                continue
+            bundles.append(bundle)
+        return bundles
+
+
+class DeviceSocket(_Sockets):
+    """A device's end: `controller` is its parent's address, `inbox` the one at which its peers reach it."""
+
+    def __init__(self, name: str, controller: str) -> None:
+        super().__init__(name)
+        self._dealer = self._socket(zmq.DEALER)
+        self._dealer.setsockopt(zmq.ROUTING_ID, name.encode())
+        self._dealer.connect(controller)
+        self._inbox = self._socket(zmq.PULL)
+        self._peers = {CONTROLLER: self._dealer}
+        for socket in (self._dealer, self._inbox):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def bind(self, address: str) -> str:
+        """Bind the inbox; the address to tell the peers."""
+        self._inbox.bind(address)
+        return str(self._inbox.getsockopt_string(zmq.LAST_ENDPOINT))
+
+    def connect(self, peers: Mapping[str, str]) -> None:
+        """Connect to every peer but oneself."""
+        for peer, address in peers.items():
+            if peer != self.name:
+                self._peers[peer] = self._socket(zmq.PUSH)
+                self._peers[peer].connect(address)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something has come; whether it has."""
+        return bool(self._poller.poll(timeout_s * 1000))
+
+    def send(self, destination: str, bundle: Bundle) -> None:
+        """Send a bundle to a peer, or to the controller."""
+        self._send(self._peers[destination], encode(bundle))
+
+    def receive(self) -> list[Bundle]:
+        """All bundles that have arrived; what does not parse is refused."""
+        decoded = [self._decoded(frames) for socket in (self._dealer, self._inbox) for frames in self._drain(socket)]
+        return [bundle for bundle in decoded if bundle is not None]

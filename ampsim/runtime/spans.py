@@ -1,0 +1,47 @@
+"""Spans: when a device handled which batch. Compact records, bounded in number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ampsim.ir.graph import Target
+
+SPAN = np.dtype(
+    [
+        ("start_s", "<f8"),
+        ("duration_s", "<f4"),
+        ("node", "<u2"),
+        ("direction", "u1"),
+        ("unused", "u1"),
+        ("messages", "<u4"),
+    ]
+)
+"""One record of spans/<device>.bin; `node` is an index into the nodes of spans/index.json."""
+
+MAX_SPANS = 200_000
+"""Spans kept of each device in a run: 4 MB. Later ones are left out, and the summary says so."""
+
+
+class SpanRecorder:
+    """Collects spans between two intervals."""
+
+    def __init__(self, nodes: Sequence[str]) -> None:
+        self._index = {node: index for index, node in enumerate(nodes)}
+        self._spans: list[tuple[float, float, int, int, int, int]] = []
+        self._left = MAX_SPANS
+
+    def add(self, began_s: float, ended_s: float, target: Target, messages: int) -> None:
+        """Note that a batch was handled, unless there are MAX_SPANS already."""
+        if self._left > 0:
+            self._left -= 1
+            node = self._index[target.node]
+            self._spans.append((began_s, ended_s - began_s, node, int(target.direction), 0, messages))
+
+    def take(self) -> NDArray[np.uint8]:
+        """The spans since the last call, as the bytes of SPAN records: `uint8[spans * SPAN.itemsize]`."""
+        spans = np.array(self._spans, SPAN)
+        self._spans = []
+        return spans.view(np.uint8)

@@ -1,0 +1,71 @@
+"""What every process of a run must know, in plain types: it travels to each device in the handshake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ampsim.data import DATASETS
+from ampsim.ir.graph import Graph
+from ampsim.ir.node import TrainingSetup
+from ampsim.models import find_model
+from ampsim.ops.optimizers import OPTIMIZERS
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something chosen by name, with its options."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """Model, data, training and placement, from which any process builds the same graph.
+
+    `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
+    the controller's graph, `log_interval_s` the length of a line of the utilization log.
+    """
+
+    seed: int
+    model: Choice
+    data: Choice
+    optimizer: Choice
+    min_update_frequency: int
+    max_batch: int
+    placement: Mapping[str, str]
+    import_paths: tuple[str, ...]
+    log_interval_s: float
+    fingerprint: str
+
+    def build_graph(self) -> Graph:
+        """The run's graph. Raises ValueError if it comes out different from the controller's."""
+        sys.path[:0] = [path for path in self.import_paths if path not in sys.path]
+        data = DATASETS[self.data.name](self.seed, **self.data.options).spec
+        graph: Graph = find_model(self.model.name)(data, **self.model.options)
+        if graph.fingerprint != self.fingerprint:
+            raise ValueError(
+                f"model {self.model.name} built another graph here than in the controller: "
+                "it must depend on nothing but the data and its options"
+            )
+        return graph
+
+    def setup(self) -> TrainingSetup:
+        """What nodes must know of the training."""
+        optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
+        return TrainingSetup(self.seed, optimizer, self.min_update_frequency)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain types, for a message."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, plain: Mapping[str, Any]) -> ClusterSpec:
+        """The spec that `to_wire` wrote."""
+        values = dict(plain)
+        for name in ("model", "data", "optimizer"):
+            values[name] = Choice(**values[name])
+        return cls(**{**values, "import_paths": tuple(values["import_paths"])})

@@ -1,0 +1,102 @@
+"""What a device counts about its work, per interval of its utilization log, and over a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ampsim.ops.table import Array
+
+
+@dataclass
+class Staleness:
+    """Updates between the forward and the backward pass of each gradient: number of gradients, sum, largest."""
+
+    gradients: int = 0
+    total: int = 0
+    maximum: int = 0
+
+    def add(self, staleness: Array) -> None:
+        """Count `staleness int64[n]`, an entry per gradient."""
+        self.gradients += len(staleness)
+        self.total += int(staleness.sum())
+        self.maximum = max(self.maximum, int(staleness.max()))
+
+    def merge(self, other: Staleness) -> None:
+        """Add another count to this one."""
+        self.gradients += other.gradients
+        self.total += other.total
+        self.maximum = max(self.maximum, other.maximum)
+
+    @property
+    def mean(self) -> float:
+        """Mean over the gradients; 0 if there were none."""
+        return self.total / self.gradients if self.gradients else 0.0
+
+
+@dataclass
+class NodeCounts:
+    """What one parameterised node did."""
+
+    updates: int = 0
+    staleness: Staleness = field(default_factory=Staleness)
+
+    def merge(self, other: NodeCounts) -> None:
+        """Add another count to this one."""
+        self.updates += other.updates
+        self.staleness.merge(other.staleness)
+
+
+@dataclass
+class WorkCounts:
+    """What a device did in an interval; the last three are levels: the largest seen."""
+
+    forward_messages: int = 0
+    backward_messages: int = 0
+    batches: int = 0
+    queue_max: int = 0
+    cached_bytes: int = 0
+    peak_memory_bytes: int = 0
+    nodes: dict[str, NodeCounts] = field(default_factory=dict)
+
+    def node(self, name: str) -> NodeCounts:
+        """The counts of a node, made on first use."""
+        return self.nodes.setdefault(name, NodeCounts())
+
+    @property
+    def updates(self) -> int:
+        """Updates of all nodes."""
+        return sum(node.updates for node in self.nodes.values())
+
+    @property
+    def staleness(self) -> Staleness:
+        """Staleness over the gradients of all nodes."""
+        merged = Staleness()
+        for node in self.nodes.values():
+            merged.merge(node.staleness)
+        return merged
+
+    def merge(self, other: WorkCounts) -> None:
+        """Add a later interval to this one: counts add up, levels keep the largest."""
+        self.forward_messages += other.forward_messages
+        self.backward_messages += other.backward_messages
+        self.batches += other.batches
+        self.queue_max = max(self.queue_max, other.queue_max)
+        self.cached_bytes = max(self.cached_bytes, other.cached_bytes)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, other.peak_memory_bytes)
+        for name, counts in other.nodes.items():
+            self.node(name).merge(counts)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain types, for a message."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, plain: dict[str, Any]) -> WorkCounts:
+        """The counts that `to_wire` wrote."""
+        values = {f.name: plain[f.name] for f in fields(cls)}
+        values["nodes"] = {
+            name: NodeCounts(counts["updates"], Staleness(**counts["staleness"]))
+            for name, counts in plain["nodes"].items()
+        }
+        return cls(**values)

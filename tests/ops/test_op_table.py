@@ -1,0 +1,151 @@
+"""What every row of the op table must keep, whatever the op."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from ampsim.ops import OPS, ArraySpec, Cost, Op, check_gradients, elementwise, register
+
+DRAW = np.random.default_rng(7)
+
+
+def floats(*shape):
+    """float32[shape], away from 0, where relu and |x| have their kinks."""
+    return (DRAW.choice([-1, 1], shape) * DRAW.uniform(0.1, 2, shape)).astype(np.float32)
+
+
+# op -> (inputs, options): a new op fails the first test below until it has an example here.
+EXAMPLES = {
+    "linear": ((floats(3, 4),), {"units": 2}),
+    "embedding": ((np.array([4, 0, 4]),), {"vocabulary": 5, "units": 2}),
+    "relu": ((floats(3, 4),), {}),
+    "tanh": ((floats(3, 2, 2),), {}),
+    "sigmoid": ((floats(3, 4),), {}),
+    "softmax_cross_entropy": ((floats(3, 4), np.array([0, 3, 3])), {}),
+    "squared_error": ((floats(3, 2), floats(3, 2)), {}),
+    "absolute_error": ((floats(3, 2), floats(3, 2)), {}),
+}
+# Other tests may register ops of their own: only those that ship are walked.
+SHIPPED = [op for op in OPS.values() if op.forward.__module__.startswith("ampsim.")]
+every_op = pytest.mark.parametrize("op", SHIPPED, ids=lambda op: op.name)
+
+
+def specs(arrays):
+    return [ArraySpec(x.shape[1:], str(x.dtype)) for x in arrays]
+
+
+def run(op):
+    """One call each way on the op's example: inputs, parameters, outputs, saved, dinputs, dparameters, costs."""
+    inputs, options = EXAMPLES[op.name]
+    rule = op.parameters(*specs(inputs), **options)
+    parameters = {name: spec.initialise(np.random.default_rng(0), spec.shape) for name, spec in rule.items()}
+    outputs, saved = op.forward(parameters, *inputs, **options)
+    gradients = tuple(np.ones_like(y) for y in outputs)
+    if op.metric:
+        gradients = (gradients[0], None)
+    wanted = tuple(x.dtype.kind == "f" for x in inputs)
+    dinputs, dparameters = op.backward(parameters, saved, gradients, wanted, **options)
+    return inputs, parameters, outputs, saved, dinputs, dparameters, op.cost(len(inputs[0]), *specs(inputs), **options)
+
+
+def test_every_shipped_op_has_every_column_and_an_example():
+    assert {op.name for op in SHIPPED} == set(EXAMPLES)
+    for name, op in OPS.items():
+        assert op.name == name
+        for column in fields(Op):
+            if column.name not in ("name", "metric"):
+                assert callable(getattr(op, column.name)), f"{name} has no {column.name}"
+                assert getattr(op, column.name).__module__.startswith("ampsim.") or op not in SHIPPED
+
+
+@every_op
+def test_gradients_are_central_differences(op):
+    inputs, options = EXAMPLES[op.name]
+    check_gradients(op.name, *inputs, **options)
+
+
+@every_op
+def test_the_shape_rule_tells_the_shape_and_type_of_real_outputs(op):
+    inputs, _, outputs, *_ = run(op)
+    _, options = EXAMPLES[op.name]
+    assert list(op.shape(*specs(inputs), **options)) == specs(outputs)
+
+
+@every_op
+def test_float32_stays_float32_and_gradients_are_like_their_arguments(op):
+    inputs, parameters, outputs, _, dinputs, dparameters, _ = run(op)
+    assert {y.dtype for y in outputs} == {np.dtype(np.float32)}
+    for x, dx in zip(inputs, dinputs, strict=True):
+        assert dx is None or (dx.shape, dx.dtype) == (x.shape, np.float32)
+    assert {name: (w.shape, w.dtype) for name, w in parameters.items()} == {
+        name: (dw.shape, np.float32) for name, dw in dparameters.items()
+    }
+
+
+@every_op
+def test_the_cost_rule_counts_the_bytes_that_are_written(op):
+    inputs, _, outputs, saved, dinputs, dparameters, (forward, backward) = run(op)
+    made = {id(array): array for array in (*outputs, *saved)}
+    assert forward.bytes_written == sum(a.nbytes for key, a in made.items() if key not in map(id, inputs))
+    gradients = [*dinputs, *dparameters.values()]
+    assert backward.bytes_written == sum(g.nbytes for g in gradients if g is not None)
+
+
+@every_op
+def test_the_cost_of_many_rows_is_less_than_that_of_as_many_calls_only_by_the_weights(op):
+    inputs, options = EXAMPLES[op.name]
+    one, many = (op.cost(rows, *specs(inputs), **options) for rows in (1, 1000))
+    for single, batch in zip(one, many, strict=True):
+        assert batch.flops == 1000 * single.flops
+        assert single.bytes_read < batch.bytes_read <= 1000 * single.bytes_read
+
+
+@every_op
+def test_bits_repeat(op):
+    _, _, *first, _ = run(op)
+    _, _, *second, _ = run(op)
+    for a, b in zip(first, second, strict=True):
+        a, b = (list(x.values()) if isinstance(x, dict) else list(x) for x in (a, b))
+        assert [x if x is None else x.tobytes() for x in a] == [x if x is None else x.tobytes() for x in b]
+
+
+@every_op
+def test_no_rows_give_no_rows(op):
+    inputs, options = EXAMPLES[op.name]
+    rule = op.parameters(*specs(inputs), **options)
+    parameters = {name: np.ones(spec.shape, np.float32) for name, spec in rule.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outputs, saved = op.forward(parameters, *(x[:0] for x in inputs), **options)
+        _, dparameters = op.backward(parameters, saved, outputs, tuple(x.dtype.kind == "f" for x in inputs), **options)
+    assert all(len(y) == 0 for y in outputs)
+    assert all(not dw.any() for dw in dparameters.values())
+
+
+def test_only_losses_have_a_metric():
+    assert {op.name: op.metric for op in SHIPPED if op.metric} == {
+        "softmax_cross_entropy": "accuracy",
+        "squared_error": "mae",
+        "absolute_error": "mae",
+    }
+
+
+def test_a_taken_name_is_refused():
+    with pytest.raises(ValueError, match="'relu'"):
+        register(OPS["relu"])
+
+
+def test_an_elementwise_op_of_ones_own_needs_two_functions():
+    softplus = elementwise("softplus", lambda x: np.log1p(np.exp(x)), lambda x: 1 / (1 + np.exp(-x)), flops=3)
+    check_gradients(softplus, floats(2, 3))
+    assert softplus.cost(5, ArraySpec((2,))) == (Cost(30, 40, 40), Cost(40, 80, 40))
+    assert "softplus" not in OPS
+
+
+def test_specs_print_as_in_the_docstrings():
+    assert str(ArraySpec((784,))) == "float32[rows, 784]"
+    assert str(ArraySpec((), "int64")) == "int64[rows]"

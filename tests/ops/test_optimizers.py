@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from inspect import signature
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+from annotated_types import Ge, Gt, Lt
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ampsim.ops import OPTIMIZERS
+
+every_optimizer = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+STEPS, SIZE = 5, 4
+values = st.floats(-10, 10)
+
+
+def textbook_sgd(w, gradients):
+    for g in gradients:
+        w = w - 0.1 * g
+    return w
+
+
+def textbook_momentum(w, gradients):
+    v = 0
+    for g in gradients:
+        v = 0.9 * v + g
+        w = w - 0.1 * v
+    return w
+
+
+def textbook_adam(w, gradients):
+    m = s = 0
+    for t, g in enumerate(gradients, start=1):
+        m = 0.9 * m + 0.1 * g
+        s = 0.999 * s + 0.001 * g**2
+        w = w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8)
+    return w
+
+
+TEXTBOOK = {"sgd": textbook_sgd, "momentum": textbook_momentum, "adam": textbook_adam}
+
+
+@every_optimizer
+@given(value=arrays(np.float64, SIZE, elements=values), gradients=arrays(np.float64, (STEPS, SIZE), elements=values))
+def test_an_optimizer_follows_its_textbook_loop(name, value, gradients):
+    optimizer = OPTIMIZERS[name](learning_rate=0.1)
+    w, state = value, optimizer.initial_state(value)
+    for step, gradient in enumerate(gradients, start=1):
+        w, state = optimizer.update(w, gradient.copy(), state, step)
+    np.testing.assert_allclose(w, TEXTBOOK[name](value, gradients), rtol=1e-9, atol=1e-9)
+
+
+@every_optimizer
+def test_an_update_leaves_the_old_value_alone_and_allocates_nothing(name):
+    optimizer = OPTIMIZERS[name](learning_rate=0.1)
+    value, gradient = np.ones((2, 3), np.float32), np.full((2, 3), 2, np.float32)
+    value.flags.writeable = False
+    state = optimizer.initial_state(value)
+    new, new_state = optimizer.update(value, gradient, state, 1)
+    assert (value == 1).all()
+    assert (new < 1).all()
+    assert new is gradient
+    assert all(after is before for after, before in zip(new_state, state, strict=True))
+
+
+@every_optimizer
+def test_float32_stays_float32(name):
+    optimizer = OPTIMIZERS[name](learning_rate=0.1)
+    value = np.ones(3, np.float32)
+    state = optimizer.initial_state(value)
+    for step in (1, 2):
+        value, state = optimizer.update(value, np.ones(3, np.float32), state, step)
+    assert {x.dtype for x in (value, *state)} == {np.dtype(np.float32)}
+
+
+@every_optimizer
+def test_a_zero_gradient_changes_nothing_at_first(name):
+    optimizer = OPTIMIZERS[name](learning_rate=0.1)
+    value = np.array([1.5, -2.0])
+    new, _ = optimizer.update(value, np.zeros(2), optimizer.initial_state(value), 1)
+    assert new.tolist() == [1.5, -2.0]
+
+
+@every_optimizer
+def test_the_options_and_their_bounds_can_be_read_from_the_signature(name):
+    factory = OPTIMIZERS[name]
+    hints = get_type_hints(factory, include_extras=True)
+    for option, parameter in signature(factory).parameters.items():
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        bounds = hints[option].__metadata__
+        assert bounds in ((Gt(0),), (Ge(0), Lt(1)))
+    assert factory(learning_rate=0.1).name == name
