@@ -21,7 +21,7 @@ def configure(environment: MutableMapping[str, str] = os.environ) -> None:
     A kernel that the user has chosen (OPENBLAS_CORETYPE) stays. Does nothing for a NumPy that has loaded already.
     """
     environment.update(dict.fromkeys(_THREADS, "1"))
-    if _AVX512 <= _cpu_features():
+    if _cpu_features() >= _AVX512:
         environment.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 

@@ -66,9 +66,7 @@ MEASURES = {
     "byte/s": Measure(
         "a bandwidth", "10 Gbit/s", ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "B/s", "MB/s", "GB/s"), _steps("B/s")
     ),
-    "FLOP/s": Measure(
-        "a compute speed", "1 TFLOP/s", ("FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s"), _steps("FLOP/s")
-    ),
+    "FLOP/s": Measure("a compute speed", "1 TFLOP/s", ("FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s"), _steps("FLOP/s")),
 }
 """By the SI unit in which `parse` answers."""
 
@@ -115,7 +113,8 @@ def _expectation(unit: str, text: str, reason: str = "") -> str:
     measure = MEASURES[unit]
     found = repr(text if len(text) <= 40 else text[:40] + "…")
     why = f": {reason}" if reason else ""
-    return f"expected {measure.noun} such as {measure.example!r}, found {found}{why} (units: {', '.join(measure.units)})"
+    units = ", ".join(measure.units)
+    return f"expected {measure.noun} such as {measure.example!r}, found {found}{why} (units: {units})"
 
 
 def _what(dimensionality: object) -> str:

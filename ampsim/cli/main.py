@@ -25,7 +25,11 @@ TABLE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
 overrides_option = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key: --set training.epochs=1. Repeatable."
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key: --set training.epochs=1. Repeatable.",
 )
 
 

@@ -13,4 +13,6 @@
     load         all of it: `load(config, overrides) -> Experiment`
     resolved     an Experiment back into YAML, every default filled in
     json_schema  the schema for editors
+
+`load.load` is the way in.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -26,7 +26,7 @@ _TYPES = {"string": "a text", "boolean": "true or false", "null": "nothing"}
 class QuietSchema(GenerateJsonSchema):
     """A schema generator that leaves out what JSON cannot say, without a warning."""
 
-    ignored_warning_kinds: ClassVar = {"skipped-choice", "non-serializable-default"}
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
 
 
 def parse(model: type[Model], value: Any) -> Model:

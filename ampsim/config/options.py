@@ -6,6 +6,7 @@ One mechanism for models, data sets and optimizers: adding a keyword to the func
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,17 +103,25 @@ def options_model(function: Function, ours: int) -> type[BaseModel]:
     """
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function)
-    fields: dict[str, Any] = {"name": (str, Field(description="which one"))}
+    fields: dict[str, Any] = {"name": (str, Field(description="the name of what is chosen"))}
     for index, parameter in enumerate(parameters[ours:]):
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and parameter.name != "name":
             default = ... if parameter.default is parameter.empty else parameter.default
-            about = f"option of {function.__name__}"
             # Numbered, because an option may have a name that pydantic keeps for itself.
+            about = _about(function, parameter.name)
             field = Field(default, alias=parameter.name, title=parameter.name, description=about)
             fields[f"option{index}"] = (_known(hints.get(parameter.name, Any)), field)
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     config = ConfigDict(extra="allow" if anything else "forbid", strict=True, frozen=True, allow_inf_nan=False)
     return create_model(function.__name__, __config__=config, **fields)
+
+
+def _about(function: Function, option: str) -> str:
+    """The sentence of the function's docstring that speaks of an option, or else the first line."""
+    lines = inspect.cleandoc(function.__doc__ or function.__name__).splitlines()
+    sentences = re.split(r"(?<=[.;]) ", " ".join(" ".join(lines).split()))
+    found = next((sentence for sentence in sentences if f"`{option}`" in sentence), f"{option} in: {lines[0]}")
+    return found.rstrip(".; ")
 
 
 def _values(model: BaseModel) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _device(name: str, path: KeyPath, value: Any) -> _Device:
     fields = value if isinstance(value, dict) else {}
     kind, nodes = fields.get("kind"), fields.get("nodes", [] if _is_sound(value) else None)
     texts = isinstance(nodes, list) and all(isinstance(node, str) and node for node in nodes)
-    return _Device(name, path, kind if isinstance(kind, str) else None, tuple(nodes) if texts else None)
+    return _Device(name, path, kind if isinstance(kind, str) else None, tuple(map(str, nodes or ())) if texts else None)
 
 
 def _is_sound(value: Any) -> bool:
@@ -141,7 +141,7 @@ def _hosts(
                 continue
             if not named and nodes is not None:
                 document.fault(path, f"no node {shorten(pattern)!r}{did_you_mean(pattern, known)}")
-                meant.update({nearest(pattern, known)} - {None})
+                meant.add(nearest(pattern, known) or pattern)
             _take(document, path, devices, index, named, hosts)
     understood = all(device.patterns is not None for device in devices)
     if nodes is not None and devices and understood and not automatic:

@@ -34,11 +34,8 @@ class Quantity:
         return f"{value!r} {self.unit}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            self.parse,
-            handler(source),
-            serialization=core_schema.plain_serializer_function_ser_schema(self.write, return_schema=core_schema.str_schema()),
-        )
+        write = core_schema.plain_serializer_function_ser_schema(self.write, return_schema=core_schema.str_schema())
+        return core_schema.no_info_before_validator_function(self.parse, handler(source), serialization=write)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         measure = MEASURES[self.unit]

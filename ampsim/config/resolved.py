@@ -24,11 +24,11 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def figures(profile: DeviceProfile) -> str:
-    """A device profile in a line: `cpu-core: 100 GFLOP/s, 20 GB/s, 4 GB, 20 us overhead (...)`."""
+    """A device profile in a line: `cpu-core: 100 GFLOP/s, 20 GB/s, 4 GB, 20 us overhead; ...`."""
     quantities = (
         format_quantity(profile.compute, "FLOP/s"),
         format_quantity(profile.memory_bandwidth, "byte/s"),
         format_quantity(profile.memory, "byte"),
         f"{format_quantity(profile.overhead, 's')} overhead",
     )
-    return f"{profile.kind}: {', '.join(quantities)} ({printable(profile.summary)})"
+    return f"{profile.kind}: {', '.join(quantities)}; {printable(profile.summary)}"

@@ -72,6 +72,13 @@ _StopAt = TypedDict(
 with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(_StopAt)
 # To those who read it, a dict of floats; the checks are those of the keys above.
 StopAt = Annotated[dict[str, float], GetPydanticSchema(lambda _, handler: handler(_StopAt))]
+
+
+def _written(quantity: str) -> Any:
+    # Of any type for the type checker: a default is written as text, and read as a float like any other value.
+    return quantity
+
+
 Clock = Annotated[Literal["wall"], BeforeValidator(_clock), WithJsonSchema({"type": "string", "enum": ["wall"]})]
 
 
@@ -86,7 +93,7 @@ class Choice(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field(description="which one")
+    name: str = Field(description="the name of what is chosen")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -97,7 +104,7 @@ class Choice(Section):
 class Training(Section):
     """How the model is trained."""
 
-    algorithm: Literal["amp"] = Field(default="amp", description="the training algorithm: asynchronous model parallelism")
+    algorithm: Literal["amp"] = Field(default="amp", description="how it learns: asynchronous model parallelism")
     max_active_keys: int = Field(default=4, ge=1, description="how many instances are in flight at once")
     min_update_frequency: int = Field(
         default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"
@@ -126,9 +133,13 @@ class DeviceCount(Section):
 class Network(Section):
     """What connects the devices."""
 
-    topology: Literal["switch", "full", "ring", "mesh", "torus"] = Field(default="switch", description="how links are laid")
-    latency: Seconds = Field(default="5 us", description="time that a message needs on a link, beside its size")
-    bandwidth: BytesPerSecond = Field(default="10 Gbit/s", description="bandwidth of each link")
+    topology: Literal["switch", "full", "ring", "mesh", "torus"] = Field(
+        default="switch", description="where links are"
+    )
+    latency: Seconds = Field(
+        default=_written("5 us"), description="time that a message needs on a link, beside its size"
+    )
+    bandwidth: BytesPerSecond = Field(default=_written("10 Gbit/s"), description="bandwidth of each link")
 
 
 def is_count(devices: object) -> bool:
@@ -140,8 +151,7 @@ def is_count(devices: object) -> bool:
 
 # The tags stand in pydantic's paths; no name can have a '<'.
 Devices = Annotated[
-    Annotated[DeviceCount, Tag("<count>")]
-    | Annotated[dict[DeviceName, Device], Field(min_length=1), Tag("<names>")],
+    Annotated[DeviceCount, Tag("<count>")] | Annotated[dict[DeviceName, Device], Field(min_length=1), Tag("<names>")],
     Discriminator(lambda devices: "<count>" if is_count(devices) else "<names>"),
 ]
 
@@ -150,8 +160,10 @@ class Cluster(Section):
     """The devices and what connects them."""
 
     clock: Clock = Field(default="wall", description="wall: devices run as fast as this machine allows")
-    max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node a device may handle together")
-    log_interval: PositiveSeconds = Field(default="1 s", description="length of a line of the utilization log")
+    max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node are handled together")
+    log_interval: PositiveSeconds = Field(
+        default=_written("1 s"), description="length of a line of the utilization log"
+    )
     devices: Devices = Field(description="devices by name, or {count, kind}")
     placement: Literal["explicit", "auto"] = Field(
         default="explicit",

@@ -9,7 +9,7 @@ from typing import Annotated
 from zipfile import BadZipFile
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
 from ampsim.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, DataSpec, Instance, Split

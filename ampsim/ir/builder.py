@@ -94,27 +94,24 @@ class GraphBuilder:
             problems.append(f"{name}: a node needs at least one input")
         if name not in self._nodes:
             self._connections += [
-                (wire.port, Port(name, index)) for index, wire in enumerate(inputs) if wire.port.index >= 0
+                (wire.port, Port(name, index)) for index, wire in enumerate(inputs) if wire.port.number >= 0
             ]
             self._nodes[name] = None
         payloads = [wire.payload for wire in inputs]
-        spec: NodeSpec | None = None
         if not problems and all(payload is not None for payload in payloads):
             row = OPS[op] if isinstance(op, str) else op
             known = tuple(payload for payload in payloads if payload is not None)
             trainable = tuple(wire.trainable for wire in inputs)
             try:
-                spec = kind(name, known, trainable, self._schema, row, options)
+                spec: TransformSpec | LossSpec = kind(name, known, trainable, self._schema, row, options)
                 problem = check(spec)
                 outputs = spec.outputs
             except (TypeError, ValueError) as error:
                 problem = str(error)
-            if problem:
-                problems.append(f"{name} ({row.name}): {problem}")
-            else:
+            if not problem:
                 self._nodes[name] = spec
-                self._problems += problems
                 return Wire(port, outputs[0] if outputs else (), any(trainable) or spec.parameterised)
+            problems.append(f"{name} ({row.name}): {problem}")
         self._problems += problems
         return Wire(port, None)
 

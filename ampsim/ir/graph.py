@@ -24,7 +24,7 @@ class Port(NamedTuple):
     """
 
     node: str
-    index: int
+    number: int
 
 
 class Target(NamedTuple):

@@ -51,7 +51,9 @@ def outcome_text(summary: Mapping[str, Any]) -> str:
     parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
     parts += [f"{split} {metrics_text(summary[split])}" for split in ("validation", "test") if split in summary]
     if "train" in summary:
-        parts.append(f"{summary['time_s']:.1f} s of training, {summary['train']['instances_per_second']:,.0f} instances/s")
+        parts.append(
+            f"{summary['time_s']:.1f} s of training, {summary['train']['instances_per_second']:,.0f} instances/s"
+        )
     return "; ".join(parts)
 
 

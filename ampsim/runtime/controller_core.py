@@ -240,5 +240,5 @@ class ControllerCore:
 
 
 def is_reached(name: str, value: float, target: float) -> bool:
-    """Whether a metric such as `validation.accuracy` has reached its target: from below for an accuracy, else from above."""
+    """Whether a metric such as `validation.accuracy` has met its target: from below if an accuracy, else from above."""
     return value >= target if name.endswith(".accuracy") else value <= target

@@ -34,7 +34,6 @@ from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 
 
-
 class InProcessCluster(Cluster):
     """The same cores without processes, sockets or threads. In each round every device with work takes one turn."""
 

@@ -59,9 +59,7 @@ class LocalLauncher:
     def ended(self) -> dict[str, str]:
         """Processes that have ended: name to what happened, in words."""
         everyone = {"guard": self._guard, **self._processes}
-        return {
-            name: _describe_end(process) for name, process in everyone.items() if process.poll() is not None
-        }
+        return {name: _describe_end(process) for name, process in everyone.items() if process.poll() is not None}
 
     def printed(self, name: str) -> str:
         """The last that a device printed: most likely why it died."""

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets for bundles: one router at the controller; at each device a dealer to it, an inbox, and a push per peer.
+"""ZeroMQ sockets for bundles: a router at the controller; at each device a dealer to it, an inbox, a push per peer.
 
 Frames above pyzmq's copy threshold are handed over without a copy on either side. No socket drops or blocks:
 what is under way is bounded by max_active_keys, so the queues need no limit of their own.
@@ -90,7 +90,7 @@ class ControllerSocket(_Sockets):
 
     def wait(self, timeout_s: float) -> set[int]:
         """Wait until something has come; the watched file descriptors that are readable."""
-        return {int(source) for source, _ in self._poller.poll(timeout_s * 1000) if isinstance(source, int)}
+        return {int(source) for source, _ in self._poller.poll(round(timeout_s * 1000)) if isinstance(source, int)}
 
     def send(self, device: str, bundle: Bundle) -> None:
         """Send a bundle; one for a device that is gone is dropped, since its end is noticed elsewhere."""
@@ -142,7 +142,7 @@ class DeviceSocket(_Sockets):
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something has come; whether it has."""
-        return bool(self._poller.poll(timeout_s * 1000))
+        return bool(self._poller.poll(round(timeout_s * 1000)))
 
     def send(self, destination: str, bundle: Bundle) -> None:
         """Send a bundle to a peer, or to the controller."""
