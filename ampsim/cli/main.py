@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -103,6 +105,10 @@ def schema() -> None:
 
 def main() -> int:
     """Run the command line; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A bar that the locale cannot write is no reason to fail.
+            stream.reconfigure(errors="replace")
     try:
         commands.main(standalone_mode=False)
     except AmpsimError as error:
@@ -130,5 +136,13 @@ def _complain(error: AmpsimError) -> None:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=TABLE_WIDTH)
+    console = _Console()
+    return console if console.is_terminal else _Console(width=TABLE_WIDTH)
+
+
+class _Console(Console):
+    """A console whose reader may leave (`ampsim run ... | head -1`): the run goes on, unheard."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,13 +31,9 @@ def find_config(name_or_path: str) -> Path:
     path = Path(name_or_path)
     configs = shipped("configs")
     found = configs.get(name_or_path.removesuffix(".yaml"))
-    try:
-        exists = bool(name_or_path) and os.path.lexists(path)
-        # A folder may well be called as a shipped config: a run's, for one.
-        if exists and (found is None or not path.is_dir()):
-            return path
-    except (OSError, ValueError):
-        pass
+    # A folder may well have the name of a shipped config: a run's, for one.
+    if name_or_path and os.path.lexists(path) and not (found and os.path.isdir(path)):
+        return path
     if found is not None:
         return found
     text = f"there is no such file, and no shipped config of this name{did_you_mean(path.stem, configs)}"
@@ -76,7 +72,7 @@ def read_device(file: Path) -> DeviceProfile:
         document.fault(("kind",), f"expected {file.stem!r}, as the file is called, found {shorten(device.kind)!r}")
     document.raise_faults()
     assert device is not None  # else there was a fault
-    return DeviceProfile(**device.model_dump(mode="python") | _si(device))
+    return DeviceProfile(**dict(device))
 
 
 def shown(file: Path) -> str:
@@ -85,7 +81,3 @@ def shown(file: Path) -> str:
         return str(file.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(file)
-
-
-def _si(device: DeviceFile) -> dict[str, float]:
-    return {key: getattr(device, key) for key in ("compute", "memory_bandwidth", "memory", "overhead")}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
-from ampsim.config.tree import Document, KeyPath, has
+from ampsim.config.tree import Document, KeyPath, dotted, has
 from ampsim.config.wording import describe, did_you_mean, enumerated, nearest
 
 Schema = dict[str, Any]
@@ -42,8 +42,10 @@ def check(model: type[Model], document: Document, path: KeyPath = ()) -> Model |
         return parse(model, value)
     except ValidationError as error:
         schema = model.model_json_schema(schema_generator=QuietSchema)
+        told = {fault.path for fault in document.faults}  # what is no plain value has its fault already
         for where, text in _faults(error, value, schema):
-            document.fault((*path, *where), text)
+            if dotted((*path, *where)) not in told:
+                document.fault((*path, *where), text)
     return None
 
 
@@ -60,11 +62,10 @@ def _faults(error: ValidationError, value: Any, schema: Schema) -> Iterator[tupl
             told.add(path)
             yield path, _unknown(path, schema) if kind == "extra_forbidden" else _sentence(entry, path, value, schema)
     for path, key in missing:
-        parent, parent_schema = _at(value, path), _resolve(schema, path)
-        known = _properties(parent_schema)
+        parent, known = _at(value, path), _properties(_resolve(schema, path))
         misspelt = [other for other in parent if other not in known and nearest(other, known) == key]
         if not misspelt:
-            about = known[key].get("description")
+            about = known.get(key, {}).get("description")
             yield (*path, key), f"missing key {key!r}" + (f": {about}" if about else "")
         elif (*path, misspelt[0]) not in told:  # where any key is allowed, nobody else has told it
             yield (*path, misspelt[0]), f"unknown key {misspelt[0]!r} (did you mean {key!r}?)"
@@ -98,11 +99,7 @@ def _sentence(entry: ErrorDetails, path: KeyPath, value: Any, schema: Schema) ->
     names = _choices(field)
     if names and isinstance(found, str):
         return f"expected {_expectation(field, schema)}, found {describe(found)}{_hint(found, names)}"
-    return f"expected {_expectation(field, schema)}, found {_found(found)}"
-
-
-def _found(value: Any) -> str:
-    return "an empty list or mapping" if value in ([], {}) else describe(value)
+    return f"expected {_expectation(field, schema)}, found {describe(found)}"
 
 
 def _hint(word: str, names: list[str]) -> str:
@@ -131,6 +128,9 @@ def _expectation(field: Schema, root: Schema) -> str:
         few = f" of at least {field['minItems']}" if field.get("minItems") else ""
         return f"a list{few}" + (f", each item {_expectation(items, root)}" if items else "")
     if kind == "object":
+        required = [repr(key) for key in field.get("required", ())]
+        if required:
+            return f"a mapping with the key{'s' if len(required) > 1 else ''} {enumerated(required)}"
         return "a mapping" + (" with at least one key" if field.get("minProperties") else "")
     if kind == "string" and field.get("minLength"):
         return "a text that is not empty"
@@ -140,7 +140,9 @@ def _expectation(field: Schema, root: Schema) -> str:
 def _bounds(field: Schema) -> str:
     low, high = field.get("minimum"), field.get("maximum")
     above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
-    if low == 1 and field["type"] == "integer" and high is None:
+    if field["type"] == "integer" and above is not None and high is not None:
+        low, above = above + 1, None
+    elif field["type"] == "integer" and low == 1 and high is None:
         low, above = None, 0
     if low is not None and high is not None:
         return f" from {low} to {high}"
@@ -169,7 +171,10 @@ def _resolve(root: Schema, path: KeyPath) -> Schema:
     """The schema of the value at `path`; the empty schema where none is known."""
     fields = [root]
     for part in path:
-        fields = [inner for field in fields for one in _alternatives(field, root) for inner in _step(one, part)]
+        alternatives = [one for field in fields for one in _alternatives(field, root)]
+        # Who knows the key by name knows it better than who takes any key.
+        by_name = [one for one in alternatives if part in one.get("properties", {})]
+        fields = [inner for one in by_name or alternatives for inner in _step(one, part)]
     found = [one for field in fields for one in _alternatives(field, root)]
     if len(found) < 2:
         return found[0] if found else {}

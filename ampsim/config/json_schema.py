@@ -27,7 +27,13 @@ def json_schema() -> Schema:
         "type": "object",
         "title": "a model of your own",
         "description": "module:function, found beside the config or in the current folder; its keywords are options",
-        "properties": {"name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"}},
+        "properties": {
+            "name": {
+                "type": "string",
+                "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
+                "description": "module:function, the function being called as function(data, **options)",
+            }
+        },
         "required": ["name"],
     }
     _choose(schema["properties"], "model", [*_alternatives(BUILT_IN, 1, definitions), own])

@@ -6,6 +6,7 @@ One mechanism for models, data sets and optimizers: adding a keyword to the func
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
+from pydantic_core import to_jsonable_python
 
 from ampsim.config.faults import check, parse
 from ampsim.config.imports import ImportFault, import_function, import_path, what_happened
@@ -113,21 +115,37 @@ def options_model(function: Function, ours: int) -> type[BaseModel]:
             fields[f"option{index}"] = (_known(hints.get(parameter.name, Any)), field)
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     config = ConfigDict(extra="allow" if anything else "forbid", strict=True, frozen=True, allow_inf_nan=False)
-    return create_model(function.__name__, __config__=config, **fields)
+    return create_model(_name(function), __config__=config, **fields)
 
 
 def _about(function: Function, option: str) -> str:
     """The sentence of the function's docstring that speaks of an option, or else the first line."""
-    lines = inspect.cleandoc(function.__doc__ or function.__name__).splitlines()
-    sentences = re.split(r"(?<=[.;]) ", " ".join(" ".join(lines).split()))
-    found = next((sentence for sentence in sentences if f"`{option}`" in sentence), f"{option} in: {lines[0]}")
-    return found.rstrip(".; ")
+    text = (function.__doc__ or "").strip()
+    sentences = re.split(r"(?<=[.;]) ", " ".join(text.split()))
+    first = f"see {_name(function)}: {text.partition(chr(10))[0]}"
+    return next((sentence for sentence in sentences if f"`{option}`" in sentence), first).rstrip(".;: ")
+
+
+def _name(function: Function) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _values(model: BaseModel) -> dict[str, Any]:
-    fields = type(model).model_fields
-    values = {field.alias: getattr(model, name) for name, field in fields.items() if field.alias is not None}
+    """The options by name, without defaults that YAML cannot say: the function has them anyway."""
+    values = {
+        field.alias: getattr(model, name)
+        for name, field in type(model).model_fields.items()
+        if field.alias is not None and (name in model.model_fields_set or _is_plain(field.default))
+    }
     return {**values, **(model.model_extra or {})}
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(to_jsonable_python(value), allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _guess(function: Function, ours: int, name: str, section: dict[str, Any]) -> Chosen | None:

@@ -19,7 +19,7 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
     Mappings on the way that do not exist are made; list items can be replaced, not added.
     """
     for override in overrides:
-        where = f"--set {shorten(override)}"
+        where = f"--set {shorten(override, 100)}"
         path, equals, text = override.partition("=")
         parts = path.strip().split(".")
         if not equals or not all(parts):

@@ -143,7 +143,8 @@ def _hosts(
                 document.fault(path, f"no node {shorten(pattern)!r}{did_you_mean(pattern, known)}")
                 meant.add(nearest(pattern, known) or pattern)
             _take(document, path, devices, index, named, hosts)
-    understood = all(device.patterns is not None for device in devices)
+    torn = any(path[: len(DEVICES)] == DEVICES for path in document.torn)
+    understood = not torn and all(device.patterns is not None for device in devices)
     if nodes is not None and devices and understood and not automatic:
         _tell_homeless(document, [node for node in nodes if node not in hosts and node not in meant], bool(hosts))
     return hosts

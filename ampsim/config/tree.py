@@ -40,12 +40,16 @@ class Place:
 
 @dataclass
 class Document:
-    """A config while it is being checked: its values, where each was written, and what is wrong with them."""
+    """A config while it is being checked: its values, where each was written, and what is wrong with them.
+
+    `torn` has the mappings that lost an entry, because its key was faulty: what seems to be missing there may not be.
+    """
 
     file: str
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    torn: set[KeyPath] = field(default_factory=set)
 
     def at(self, *path: str | int) -> Any:
         """The value at a path, or None where there is none."""
@@ -184,8 +188,10 @@ class _Reader:
             if not isinstance(key, ScalarNode) or key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
                 found = repr(shorten(key.value)) if isinstance(key, ScalarNode) else "a list or mapping"
                 self._note(line, path, f"expected a text as key, found {found} (put it in quotes)")
+                self._document.torn.add(path)
             elif key.value in first:
                 self._note(line, (*path, key.value), f"duplicate key, first on line {first[key.value]}")
+                self._document.torn.add(path)
             else:
                 first[key.value] = line
                 inner = (*path, key.value)
@@ -234,8 +240,21 @@ class _Reader:
         raise ConfigError([*self._document.faults, Fault(place.line, place.where, "", text)])
 
 
+# What the parser calls things, and what a person does.
+_PLAIN_WORDS = {
+    "<block end>": "a line at the same indentation",
+    "'<stream end>'": "the end of the text",
+    "'<scalar>'": "a text",
+    "'<block mapping start>'": "a key further in",
+    "'<block sequence start>'": "an item further in",
+    "mapping values are not allowed here": "a second ': ' in a line, or a key at the wrong indentation",
+}
+
+
 def _problem(error: MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem or error.context).split())
+    for theirs, ours in _PLAIN_WORDS.items():
+        problem = problem.replace(theirs, ours)
     mark, start = error.problem_mark, error.context_mark
     if error.problem == "but found another document":
         return "a second document begins here, expected one ('---' stands between documents)"

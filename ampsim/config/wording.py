@@ -32,17 +32,19 @@ def describe(value: Any) -> str:
         case str():
             return f"the text {shorten(value)!r}" if value else "an empty text"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case dict():
-            return "a mapping"
+            return "a mapping" if value else "an empty mapping"
         case _:
             return shorten(str(value)) if not isinstance(value, int) or value.bit_length() < 10_000 else "a huge number"
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant, if any comes close; upper and lower case count as close."""
+    """The name that was probably meant: the only one that begins so, or one that comes close, whatever its case."""
     by_folded = {name.casefold(): name for name in names}
-    close = get_close_matches(word[:100].casefold(), by_folded, n=1)
+    folded = word[:100].casefold()
+    begin = [name for name in by_folded if len(folded) > 2 and name.startswith(folded)]
+    close = begin if len(begin) == 1 else get_close_matches(folded, by_folded, n=1)
     return by_folded[close[0]] if close else None
 
 

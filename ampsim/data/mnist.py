@@ -78,5 +78,7 @@ def _load(file: Path) -> dict[str, NDArray[np.uint8]]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+    except OSError as error:
+        raise DataError(f"{file}: cannot read MNIST: {error}") from error
+    except (KeyError, ValueError, BadZipFile) as error:
         raise DataError(f"{file}: cannot read MNIST ({error}): install ampsim again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 BAR_WIDTH = 10
+MEASURES = ("loss", "accuracy", "mae")
 
 
 def utilization_bar(share: float, width: int = BAR_WIDTH) -> str:
@@ -29,7 +31,12 @@ def size(count: float) -> str:
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """`loss 0.1994, accuracy 0.9397` out of a line of metrics, a pass of a summary or a core's means."""
-    return ", ".join(f"{name} {metrics[name]:.4f}" for name in ("loss", "accuracy", "mae") if name in metrics)
+    return ", ".join(f"{name} {_figure(metrics[name])}" for name in MEASURES if name in metrics)
+
+
+def _figure(value: float | None) -> str:
+    """A metric; in a file, None is what one that is not finite was written as."""
+    return "nan" if value is None else f"{value:.4f}"
 
 
 def epoch_text(train: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
@@ -50,6 +57,9 @@ def outcome_text(summary: Mapping[str, Any]) -> str:
     epochs = summary.get("epochs", 0)
     parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
     parts += [f"{split} {metrics_text(summary[split])}" for split in ("validation", "test") if split in summary]
+    losses = [summary[split]["loss"] for split in ("train", "validation", "test") if split in summary]
+    if not all(loss is not None and isfinite(loss) for loss in losses):
+        parts.append("the loss is not finite: training diverged; lower learning_rate or max_active_keys")
     if "train" in summary:
         parts.append(
             f"{summary['time_s']:.1f} s of training, {summary['train']['instances_per_second']:,.0f} instances/s"
@@ -68,10 +78,10 @@ def error_lines(summary: Mapping[str, Any]) -> list[str]:
 
 def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
     """All passes of a run, a line each."""
-    measures = [name for name in ("loss", "accuracy", "mae") if any(name in line for line in metrics)]
+    measures = [name for name in MEASURES if any(name in line for line in metrics)]
     table = _table(("epoch", "split"), (*measures, "instances", "training s", "wall s"))
     for line in metrics:
-        figures = [f"{line[name]:.4f}" if name in line else "" for name in measures]
+        figures = [_figure(line[name]) if name in line else "" for name in measures]
         table.add_row(
             str(line["epoch"]),
             line["split"],

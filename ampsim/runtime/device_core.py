@@ -1,7 +1,7 @@
 """The device, without I/O: events in, actions out.
 
-It queues what arrives, and at each turn lets one node answer the most urgent batch: backward before forward,
-oldest first. What the answer sends to a node of the same device goes straight back into the queue; the rest
+It queues what arrives, and at each turn lets one node answer the most urgent batch: backward before forward, oldest
+instance first. What the answer sends to a node of the same device goes straight back into the queue; the rest
 leaves as actions. It reads no clock and opens no socket, so the same core runs in a process of its own, and beside
 all the others in one process.
 """

@@ -1,45 +1,58 @@
-"""What waits at a device: backward before forward, oldest first, batches of one port merged up to a limit."""
+"""What waits at a device: backward before forward, oldest instance first, batches of one port merged up to a limit.
+
+Oldest instance, not oldest message: a device with several layers then takes one instance through all of them before
+it begins the next, which hands the instance on sooner, keeps fewer activations, and keeps the gradients fresher.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
+from heapq import heappop, heappush
+from itertools import count
 
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import Target
 
+_Age = tuple[int, int]
+"""The instance of a batch's first message, and a number that counts arrivals: no two batches have the same age."""
+
 
 class _Lane:
-    """Batches of one urgency. `_order` has an entry for every batch, in order of arrival."""
+    """Batches of one urgency: all ages in one heap, and the batches of each target in a heap of their own."""
 
     def __init__(self) -> None:
-        self._order: deque[Target] = deque()
-        self._batches: dict[Target, deque[Batch]] = defaultdict(deque)
-        self._merged: dict[Target, int] = defaultdict(int)
+        self._ages: list[tuple[_Age, Target]] = []
+        self._batches: dict[Target, list[tuple[_Age, Batch]]] = defaultdict(list)
+        self._merged: set[_Age] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._order)
+    def put(self, target: Target, batch: Batch, arrival: int) -> None:
+        age = (int(batch.states[0, 0]), arrival)
+        heappush(self._ages, (age, target))
+        heappush(self._batches[target], (age, batch))
 
-    def put(self, target: Target, batch: Batch) -> None:
-        self._order.append(target)
-        self._batches[target].append(batch)
+    def take(self, max_batch: int) -> tuple[Target, Batch] | None:
+        """The oldest batch with what else its target has, as far as max_batch goes; a larger batch is split."""
+        while self._ages:
+            age, target = heappop(self._ages)
+            if age in self._merged:
+                self._merged.remove(age)
+            else:
+                return target, self._merge(target, max_batch)
+        return None
 
-    def take(self, max_batch: int) -> tuple[Target, Batch]:
-        target = self._order.popleft()
+    def _merge(self, target: Target, max_batch: int) -> Batch:
         waiting = self._batches[target]
-        taken = [waiting.popleft()]
-        count = len(taken[0])
-        if count > max_batch:
-            taken[0], rest = taken[0].split(max_batch)
-            waiting.appendleft(rest)
-            self._order.appendleft(target)
-        while waiting and count + len(waiting[0]) <= max_batch:
-            taken.append(waiting.popleft())
-            count += len(taken[-1])
-            self._merged[target] += 1
-        # The entries of merged batches are behind the one just used: drop them as they come to the front.
-        while self._order and self._merged[self._order[0]]:
-            self._merged[self._order.popleft()] -= 1
-        return target, concatenate(taken)
+        (_, arrival), first = heappop(waiting)
+        if len(first) > max_batch:
+            first, rest = first.split(max_batch)
+            self.put(target, rest, arrival)
+        taken, messages = [first], len(first)
+        while waiting and messages + len(waiting[0][1]) <= max_batch:
+            age, batch = heappop(waiting)
+            self._merged.add(age)
+            taken.append(batch)
+            messages += len(batch)
+        return concatenate(taken)
 
 
 class MessageQueues:
@@ -47,22 +60,21 @@ class MessageQueues:
 
     def __init__(self) -> None:
         self._backward, self._other = _Lane(), _Lane()
+        self._arrivals = count()
         self.messages = 0
         self.size_bytes = 0
 
     def put(self, target: Target, batch: Batch) -> None:
-        """Queue a batch behind all others of its urgency."""
+        """Queue a batch."""
         lane = self._backward if target.direction is Direction.BACKWARD else self._other
-        lane.put(target, batch)
+        lane.put(target, batch, next(self._arrivals))
         self.messages += len(batch)
         self.size_bytes += batch.size_bytes
 
     def take(self, max_batch: int) -> tuple[Target, Batch] | None:
         """The most urgent messages of one target, at most `max_batch`; None if nothing waits."""
-        lane = self._backward or self._other
-        if not lane:
-            return None
-        target, batch = lane.take(max_batch)
-        self.messages -= len(batch)
-        self.size_bytes -= batch.size_bytes
-        return target, batch
+        taken = self._backward.take(max_batch) or self._other.take(max_batch)
+        if taken is not None:
+            self.messages -= len(taken[1])
+            self.size_bytes -= taken[1].size_bytes
+        return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -72,18 +73,18 @@ def run(
 
     Raises BadInput if the run directory cannot be made; RunFailed and Interrupted after the summary was written.
     """
-    directory = RunDirectory.create(experiment.config.name, out)
-    kinds = {name: device.profile.kind for name, device in experiment.devices.items()}
     config = experiment.config
-    header = {"name": config.name, "clock": config.cluster.clock, "seed": config.seed}
-    record = RunRecord(directory, header, kinds)
-    directory.write_config(to_yaml(experiment))
-    directory.write_span_index(list(experiment.graph.nodes))
-    record.save()
-    observer.started(directory.path)
-    with StopSignals() as stop:
-        launcher = LocalLauncher(directory.summary, directory.logs)
+    with StopSignals() as stop, ExitStack() as leaving:
+        directory = RunDirectory.create(config.name, out, to_yaml(experiment))
+        header = {"name": config.name, "clock": config.cluster.clock, "seed": config.seed}
+        kinds = {name: device.profile.kind for name, device in experiment.devices.items()}
+        record = RunRecord(directory, header, kinds)
         try:
+            directory.write_span_index(list(experiment.graph.nodes))
+            record.save()
+            launcher = LocalLauncher(directory.summary, directory.logs)
+            leaving.callback(launcher.close)
+            observer.started(directory.path)
             cluster = _cluster(experiment, launcher, stop, in_process)
             return directory.path, _Run(experiment, record, observer, stop).go(cluster)
         except (Interrupted, KeyboardInterrupt) as error:
@@ -98,8 +99,6 @@ def run(
         except BaseException as error:
             record.close(FAILED, error={"text": f"{type(error).__name__}: {error}"})
             raise
-        finally:
-            launcher.close()
 
 
 def _cluster(experiment: Experiment, launcher: LocalLauncher, stop: StopSignals, in_process: bool) -> Cluster:
@@ -148,6 +147,7 @@ class _Run:
     def go(self, cluster: Cluster) -> dict[str, Any]:
         with cluster:
             self._record.identities = cluster.identities
+            self._record.save()
             self._zero_s = perf_counter()
             cluster.send(self._perform(self._core.start(self._now_s()), cluster))
             while self._ended is None and self._stop.received is None:

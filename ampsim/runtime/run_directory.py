@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,15 +35,16 @@ class RunDirectory:
         self._files: dict[str, IO[bytes]] = {}
 
     @classmethod
-    def create(cls, name: str, out: Path | None = None) -> RunDirectory:
-        """`out`, or a new `runs/<name>-<number>`."""
+    def create(cls, name: str, out: Path | None, config: str) -> RunDirectory:
+        """`out`, or a new `runs/<name>-<number>`, with the resolved config in it."""
         try:
-            if out is None:
-                return cls(_next_free(RUNS, name))
-            out.mkdir(parents=True, exist_ok=True)
-            if (out / SUMMARY).exists() or (out / CONFIG).exists():
-                raise BadInput(f"{out}: holds a run already: give another directory to --out, or remove it")
-            return cls(out)
+            path = out or _next_free(RUNS, name)
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / SUMMARY).exists() or (path / CONFIG).exists():
+                raise BadInput(f"{path}: holds a run already: give another directory to --out, or remove it")
+            directory = cls(path)
+            directory._replace(CONFIG, config.encode())
+            return directory
         except OSError as error:
             where = out or RUNS
             raise BadInput(f"{where}: cannot make a run directory there: {error.strerror or error}") from error
@@ -57,19 +59,15 @@ class RunDirectory:
         """Where what the devices print goes."""
         return self.path / LOGS
 
-    def write_config(self, text: str) -> None:
-        """The resolved config."""
-        self._replace(CONFIG, text.encode())
-
     def write_summary(self, content: Mapping[str, Any]) -> None:
         """The summary as of now."""
-        self._replace(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())
+        self._replace(SUMMARY, _json(content, indent=2))
 
     def write_span_index(self, nodes: list[str]) -> None:
         """How to read the span files: numpy.fromfile(spans/<device>.bin, dtype)."""
         description = {"dtype": SPAN.descr, "nodes": nodes, "direction": ["forward", "backward", "inference"]}
         (self.path / SPANS).mkdir(exist_ok=True)
-        self._replace(f"{SPANS}/index.json", (json.dumps({**description, "at_most": MAX_SPANS}) + "\n").encode())
+        self._replace(f"{SPANS}/index.json", _json({**description, "at_most": MAX_SPANS}))
 
     def write_parameters(self, parameters: Mapping[str, Array]) -> str:
         """`node.parameter -> float32[...]`; their sha256 (see `parameters_sha256`)."""
@@ -79,7 +77,7 @@ class RunDirectory:
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """A line of metrics.jsonl."""
-        self._append(METRICS, (json.dumps(line) + "\n").encode())
+        self._append(METRICS, _json(line))
 
     def add_interval(self, interval: Interval) -> None:
         """A line of devices/<name>.jsonl, its spans, and a line of its log for every refused message."""
@@ -97,7 +95,7 @@ class RunDirectory:
             "staleness_mean": counts.staleness.mean,
             "staleness_max": counts.staleness.maximum,
         }
-        self._append(f"{DEVICES}/{interval.device}.jsonl", (json.dumps(line) + "\n").encode())
+        self._append(f"{DEVICES}/{interval.device}.jsonl", _json(line))
         if interval.spans is not None and len(interval.spans):
             self._append(f"{SPANS}/{interval.device}.bin", interval.spans.tobytes())
         for text in interval.refused:
@@ -130,6 +128,22 @@ def parameters_sha256(parameters: Mapping[str, Array]) -> str:
         digest.update(name.encode())
         digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()
+
+
+def _json(content: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """One document, with a line end. A number that is not finite becomes null: JSON has no other way to say it."""
+    return (json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not isfinite(value):
+            return None
+        case Mapping():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
 
 
 def _next_free(folder: Path, name: str) -> Path:
