@@ -80,7 +80,6 @@ class LiveWatcher(PlainWatcher):
         head.add_row(
             Text(f"epoch {progress.epoch}/{progress.epochs} {progress.split}", style="bold"),
             ProgressBar(total=progress.instances_expected, completed=progress.instances, width=24),
-            metrics_text(progress.metrics),
             f"{progress.instances_per_second:,.0f} instances/s",
             f"{progress.in_flight} in flight",
         )
@@ -88,4 +87,4 @@ class LiveWatcher(PlainWatcher):
         rows = self._console.height - 6
         for name, share in list(progress.utilization.items())[: max(rows, 1)]:
             devices.add_row(name, Text(utilization_bar(share, 24), style="cyan"), f"{share:4.0%} busy")
-        self._live.update(Group(head, devices), refresh=True)
+        self._live.update(Group(head, Text(metrics_text(progress.metrics)), devices), refresh=True)

@@ -28,7 +28,8 @@ from ampsim.config.wording import describe
 
 RESERVED = "controller"
 LONGEST_NAME = 100
-MOST_DEVICES = 4096
+MOST_DEVICES = 1024  # processes, on the wall clock
+SHORTEST_LOG_INTERVAL_S = 0.01
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 
@@ -47,12 +48,19 @@ def _device_name(text: str) -> str:
     return _file_name(text)
 
 
+def _not_a_flood(seconds: float) -> float:
+    if seconds < SHORTEST_LOG_INTERVAL_S:
+        raise ValueError(f"expected at least '10 ms' (the devices would do little else), found {seconds:g} s")
+    return seconds
+
+
 def _clock(value: object) -> object:
     if value == "simulated":
         raise ValueError("expected 'wall', the only clock of this version, found 'simulated'")
     return value
 
 
+LogInterval = Annotated[PositiveSeconds, AfterValidator(_not_a_flood)]
 FileName = Annotated[str, AfterValidator(_file_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
 DeviceName = Annotated[str, AfterValidator(_device_name)]
 _AtLeast0 = Annotated[float, Field(ge=0, description="reached when the mean over the split is no more than this")]
@@ -161,9 +169,7 @@ class Cluster(Section):
 
     clock: Clock = Field(default="wall", description="wall: devices run as fast as this machine allows")
     max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node are handled together")
-    log_interval: PositiveSeconds = Field(
-        default=_written("1 s"), description="length of a line of the utilization log"
-    )
+    log_interval: LogInterval = Field(default=_written("1 s"), description="length of a line of the utilization log")
     devices: Devices = Field(description="devices by name, or {count, kind}")
     placement: Literal["explicit", "auto"] = Field(
         default="explicit",

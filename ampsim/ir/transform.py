@@ -90,7 +90,11 @@ class PayloadTransform(Node):
         spec = self._spec
         rows, saved, versions = self._cache.take(spec.schema.keys(batch.states))
         values = self.parameters.values if self.parameters else {}
-        gradients, parameter_gradients = spec.op.backward(values, saved, batch.payload, self._wanted, **spec.options)
+        if any(self._wanted) or self.parameters:
+            backward = spec.op.backward(values, saved, batch.payload, self._wanted, **spec.options)
+        else:
+            backward = (None,) * len(self._wanted), {}  # nothing upstream learns: the message only goes home
+        gradients, parameter_gradients = backward
         emissions = []
         start = 0
         for port, payload in enumerate(spec.inputs):

@@ -16,6 +16,7 @@ from ampsim.runtime.wire import Buffer, Bundle, WireError, decode, encode
 
 MAX_FRAME_BYTES = 2**30
 LINGER_MS = 1000
+MAX_DRAINED = 256
 CONTROLLER = "controller"
 
 _OPTIONS = {zmq.SNDHWM: 0, zmq.RCVHWM: 0, zmq.LINGER: LINGER_MS, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}
@@ -51,8 +52,8 @@ class _Sockets:
         socket.send_multipart(frames, copy=False)
 
     def _drain(self, socket: zmq.Socket[bytes]) -> Iterable[list[memoryview]]:
-        """All multipart messages that have arrived, as buffers."""
-        while True:
+        """Multipart messages that have arrived, as buffers; no more than MAX_DRAINED, so that a flood starves nobody."""
+        for _ in range(MAX_DRAINED):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -101,7 +102,7 @@ class ControllerSocket(_Sockets):
                 raise
 
     def receive(self) -> list[Bundle]:
-        """All bundles that have arrived; what does not parse or names another sender is refused."""
+        """The bundles that have arrived; what does not parse or names another sender is refused."""
         bundles = []
         for identity, *frames in self._drain(self._router):
             bundle = self._decoded(frames)
@@ -149,6 +150,6 @@ class DeviceSocket(_Sockets):
         self._send(self._peers[destination], encode(bundle))
 
     def receive(self) -> list[Bundle]:
-        """All bundles that have arrived; what does not parse is refused."""
+        """The bundles that have arrived; what does not parse is refused."""
         decoded = [self._decoded(frames) for socket in (self._dealer, self._inbox) for frames in self._drain(socket)]
         return [bundle for bundle in decoded if bundle is not None]
