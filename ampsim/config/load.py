@@ -17,6 +17,7 @@ from ampsim.config.tree import Document, read
 from ampsim.config.wording import enumerated
 from ampsim.data import DATASETS
 from ampsim.data.dataset import Dataset
+from ampsim.errors import BadInput
 from ampsim.ir.graph import Graph
 from ampsim.models import BUILT_IN
 from ampsim.ops.optimizers import OPTIMIZERS
@@ -48,7 +49,10 @@ def load(config: str, overrides: Sequence[str] = ()) -> Experiment:
     path = find_config(config)
     document = read(path, shown(path) if path in shipped("configs").values() else config)
     command_line.apply(document, overrides)
-    folders = dict.fromkeys((str(path.parent.resolve()), str(Path.cwd())))
+    try:
+        folders = dict.fromkeys((str(path.parent.resolve()), str(Path.cwd())))
+    except FileNotFoundError:
+        raise BadInput("the current folder is gone: change to one that exists") from None
     return _experiment(document, list(folders))
 
 

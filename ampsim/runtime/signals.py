@@ -22,7 +22,9 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         self.descriptor, self._wake = os.pipe()
-        self._previous = {number: signal.signal(number, self._note) for number in _WATCHED}
+        # Under nohup the terminal's end is not to matter.
+        watched = [number for number in _WATCHED if not _is_ignored_hangup(number)]
+        self._previous = {number: signal.signal(number, self._note) for number in watched}
         return self
 
     def __exit__(
@@ -38,3 +40,7 @@ class StopSignals:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
         os.write(self._wake, b"!")
+
+
+def _is_ignored_hangup(number: signal.Signals) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
