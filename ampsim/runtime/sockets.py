@@ -52,7 +52,7 @@ class _Sockets:
         socket.send_multipart(frames, copy=False)
 
     def _drain(self, socket: zmq.Socket[bytes]) -> Iterable[list[memoryview]]:
-        """Multipart messages that have arrived, as buffers; no more than MAX_DRAINED, so that a flood starves nobody."""
+        """Multipart messages that have arrived, as buffers; at most MAX_DRAINED, so that a flood starves nobody."""
         for _ in range(MAX_DRAINED):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
