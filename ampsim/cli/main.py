@@ -18,7 +18,7 @@ from ampsim.config.catalogue import device_profiles
 from ampsim.config.json_schema import json_schema
 from ampsim.config.load import load
 from ampsim.config.resolved import to_yaml
-from ampsim.errors import AmpsimError, BadInput, DeviceFailed
+from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
@@ -44,16 +44,18 @@ def commands() -> None:
 @commands.command()
 @click.argument("config")
 @overrides_option
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory; by default runs/<name>-<number>.")
+@click.option("--out", metavar="DIR", help="Run directory; by default runs/<name>-<number>.")
 @click.option("--quiet", is_flag=True, help="Print only the result.")
 @click.option("--in-process", is_flag=True, help="Run all devices in this process, turn by turn: the reference.")
-def run(config: str, overrides: tuple[str, ...], out: Path | None, quiet: bool, in_process: bool) -> None:
+def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, in_process: bool) -> None:
     """Train as CONFIG says: a file, or the name of a shipped config such as mnist-mlp."""
     console = _console()
     watcher = QuietWatcher() if quiet else LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
+    if out == "":
+        raise BadInput("--out: expected a folder, found an empty text")
     experiment = load(config, overrides)
     with watcher:
-        directory, summary = run_experiment(experiment, watcher, out, in_process)
+        directory, summary = run_experiment(experiment, watcher, Path(out) if out else None, in_process)
     if not quiet:
         console.print(device_table(summary["devices"]))
     console.print(outcome_text(summary), highlight=False, soft_wrap=True)
@@ -119,9 +121,8 @@ def main() -> int:
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -129,7 +130,7 @@ def main() -> int:
 
 
 def _complain(error: AmpsimError) -> None:
-    prefix = "" if isinstance(error, BadInput) else "error: "
+    prefix = "error: " if isinstance(error, RunFailed) else ""
     click.echo(f"{prefix}{error}", err=True)
     if isinstance(error, DeviceFailed) and error.traceback:
         click.echo(f"--- what device {error.device} said ---\n{error.traceback.rstrip()}", err=True)

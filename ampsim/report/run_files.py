@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from ampsim.errors import BadInput
@@ -33,7 +35,20 @@ class RunFiles:
             raise BadInput(f"{summary}: cannot be read: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("devices"), dict):
             raise BadInput(f"{summary}: is not the summary of a run")
-        return cls(path, content, read_lines(path / "metrics.jsonl"))
+        return cls(path, _as_it_stands(content), read_lines(path / "metrics.jsonl"))
+
+
+def _as_it_stands(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary; but a run of this machine that says it is running, and whose controller is gone, has failed."""
+    pid = summary.get("pid")
+    if summary.get("status") == "running" and summary.get("host") == gethostname() and isinstance(pid, int):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return {**summary, "status": "failed", "error": {"text": f"the controller (pid {pid}) is gone"}}
+        except OSError:
+            pass
+    return summary
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -40,6 +40,15 @@ class DeviceIdentity:
     arithmetic: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What the devices handed out at the end: `parameters` by `node.parameter`; `missing` devices did not."""
+
+    intervals: list[Interval]
+    parameters: dict[str, Array]
+    missing: tuple[str, ...] = ()
+
+
 class Cluster(ABC):
     """Devices that are ready to go; leaving the context ends them all, whatever happened.
 
@@ -67,5 +76,5 @@ class Cluster(ABC):
         """What has come, as soon as something has; nothing after `timeout_s`, or when a signal asks to stop."""
 
     @abstractmethod
-    def collect(self, timeout_s: float) -> tuple[list[Interval], dict[str, Array]]:
-        """Each device's last interval, and all parameters by `node.parameter`; what did not come in time is missing."""
+    def collect(self, timeout_s: float) -> Collected:
+        """Each device's last interval, and its parameters, as far as they come in time."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from traceback import format_exception
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
@@ -84,6 +85,11 @@ DeviceAction = Send | Report | Handled | EpochEnded | Parameters
 
 class NodeFailed(Exception):
     """A node raised; the cause is chained. `str()` names the node, the direction and the first state."""
+
+    @property
+    def traceback(self) -> str:
+        """Where the node raised, as text that can cross processes."""
+        return "".join(format_exception(self.__cause__))
 
 
 class DeviceCore:

@@ -7,11 +7,13 @@ spec, builds its part of the model, binds its inbox, reports that it is ready, a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
+from traceback import format_exc
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,7 @@ from ampsim.runtime.wire import Bundle, Packet, WireError
 
 PARENT_CHECK_S = 0.5
 HANDSHAKE_S = 120.0
+PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -50,17 +53,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", required=True, help="name of this device in the config")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_the_parent()
     with DeviceSocket(options.name, options.controller) as socket:
         try:
             DeviceProcess(socket).run()
         except ControllerGone:
             return 1
+        except NodeFailed as error:
+            return _fail(socket, str(error), error.traceback)
         except Exception as error:
-            text = str(error) if isinstance(error, NodeFailed) else f"{type(error).__name__}: {error}"
-            body = {"text": text, "traceback": traceback.format_exc()}
-            socket.send(CONTROLLER, Bundle("failed", options.name, body))
-            return 1
+            return _fail(socket, f"{type(error).__name__}: {error}", format_exc())
     return 0
+
+
+def _die_with_the_parent() -> None:
+    """Ask Linux to kill this process when the controller dies: for a guard that was killed too, and a node that hangs."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _fail(socket: DeviceSocket, text: str, remote_traceback: str) -> int:
+    socket.send(CONTROLLER, Bundle("failed", socket.name, {"text": text, "traceback": remote_traceback}))
+    return 1
 
 
 class ControllerGone(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections import deque
 from collections.abc import Iterable
 from time import perf_counter
@@ -13,7 +12,7 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, DeviceIdentity, Interval
+from ampsim.runtime.cluster import Cluster, Collected, DeviceIdentity, Interval
 from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, Home
 from ampsim.runtime.device_core import (
     Collect,
@@ -78,11 +77,11 @@ class InProcessCluster(Cluster):
         self._events.clear()
         return events
 
-    def collect(self, timeout_s: float) -> tuple[list[Interval], dict[str, Array]]:
+    def collect(self, timeout_s: float) -> Collected:
         intervals = [self._interval(name) for name in self._cores]
         for name, core in self._cores.items():
             self._act(name, core.handle(Collect()))
-        return intervals, self._parameters
+        return Collected(intervals, self._parameters)
 
     def _turn(self, name: str, core: DeviceCore) -> None:
         meter = self._meters[name]
@@ -90,7 +89,7 @@ class InProcessCluster(Cluster):
         try:
             actions = core.handle(Turn())
         except NodeFailed as error:
-            raise DeviceFailed(self._names[name], str(error), traceback.format_exc()) from error
+            raise DeviceFailed(self._names[name], str(error), error.traceback) from error
         ended_s = meter.switch(Activity.IDLE)
         self._act(name, actions, began_s, ended_s)
         if meter.interval_s >= self._spec.log_interval_s:

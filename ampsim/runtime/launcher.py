@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
+import ampsim
 from ampsim import blas
+from ampsim.errors import RunFailed
 from ampsim.runtime import guard
 
 GOODBYE_S = 2.0
+PRINTED_BYTES = 4000
 
 
 class LocalLauncher:
@@ -39,12 +41,11 @@ class LocalLauncher:
 
     def start(self, name: str, controller: str) -> None:
         """Start the process of one device."""
-        environment = dict(os.environ)
-        blas.configure(environment)
+        environment = _environment()
         self._logs.mkdir(exist_ok=True)
         with self._log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "ampsim", "device", "--controller", controller, "--name", name],
+                [sys.executable, "-P", "-m", "ampsim", "device", "--controller", controller, "--name", name],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -52,19 +53,22 @@ class LocalLauncher:
                 process_group=self._guard.pid,
             )
 
-    def pids(self) -> Mapping[str, int]:
-        """The process id of each device, and of the guard."""
-        return {"guard": self._guard.pid, **{name: process.pid for name, process in self._processes.items()}}
+    def watched_pids(self) -> list[int]:
+        """Processes whose end is to be noticed: the devices and the guard."""
+        return [self._guard.pid, *(process.pid for process in self._processes.values())]
 
     def ended(self) -> dict[str, str]:
-        """Processes that have ended: name to what happened, in words."""
-        everyone = {"guard": self._guard, **self._processes}
-        return {name: _describe_end(process) for name, process in everyone.items() if process.poll() is not None}
+        """Devices that have ended: name to what happened, in words. Raises RunFailed if the guard has."""
+        if self._guard.poll() is not None:
+            raise RunFailed(f"the guard of the run is gone: {_describe_end(self._guard)}")
+        return {name: _describe_end(process) for name, process in self._processes.items() if process.poll() is not None}
 
     def printed(self, name: str) -> str:
         """The last that a device printed: most likely why it died."""
         try:
-            return self._log(name).read_text(errors="replace").strip()[-4000:]
+            with self._log(name).open("rb") as log:
+                log.seek(max(0, self._log(name).stat().st_size - PRINTED_BYTES))
+                return log.read().decode(errors="replace").strip()
         except OSError:
             return ""
 
@@ -94,6 +98,19 @@ class LocalLauncher:
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
+
+
+def _environment() -> dict[str, str]:
+    """The device's BLAS is chosen here; and it must find this very package, also if it was not installed.
+
+    Otherwise it imports nothing from the current folder (-P), where a user may have a file called like a library.
+    """
+    environment = dict(os.environ)
+    blas.configure(environment)
+    root = str(Path(ampsim.__file__).parent.parent)
+    if root == sys.path[0]:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    return environment
 
 
 def _short_temporary_folder() -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, DeviceIdentity, Interval
+from ampsim.runtime.cluster import Cluster, Collected, DeviceIdentity, Interval
 from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, Home
 from ampsim.runtime.device_core import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
@@ -78,7 +78,7 @@ class ProcessCluster(Cluster):
     def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
         return [event for bundle in self._bundles(timeout_s) for event in self._events(bundle)]
 
-    def collect(self, timeout_s: float) -> tuple[list[Interval], dict[str, Array]]:
+    def collect(self, timeout_s: float) -> Collected:
         self._tell_all("collect")
         intervals: list[Interval] = []
         parameters: dict[str, Array] = {}
@@ -92,7 +92,7 @@ class ProcessCluster(Cluster):
                 else:
                     intervals += [event for event in self._events(bundle) if isinstance(event, Interval)]
         self._patience_s = 0.0 if waiting_for else 1.0
-        return intervals, parameters
+        return Collected(intervals, parameters, tuple(sorted(waiting_for)))
 
     def _shake_hands(self) -> None:
         welcomed = self._spec.to_wire()
@@ -141,13 +141,12 @@ class ProcessCluster(Cluster):
             for bundle in self._socket.receive():
                 if bundle.kind == "failed":
                     raise DeviceFailed(self._names[bundle.sender], bundle.body["text"], bundle.body["traceback"])
-            printed = self._launcher.printed(name) if name in self._names else ""
-            raise DeviceFailed(self._names.get(name, name), text, printed)
+            raise DeviceFailed(self._names[name], text, self._launcher.printed(name))
 
     def _watch_processes(self) -> None:
         """Wake up at once when a process ends, where the system can tell; elsewhere look every PROCESS_CHECK_S."""
         with contextlib.suppress(AttributeError, OSError):
-            for pid in self._launcher.pids().values():
+            for pid in self._launcher.watched_pids():
                 sentinel = os.pidfd_open(pid)
                 self._sentinels.append(sentinel)
                 self._socket.watch(sentinel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from socket import gethostname
 from typing import Any
 
 from ampsim.data.dataset import TRAIN
@@ -154,6 +155,7 @@ class RunRecord:
             "name": self._header["name"],
             "status": self.status,
             "pid": os.getpid(),
+            "host": gethostname(),
             **{key: value for key, value in self._header.items() if key != "name"},
             "epochs": self._epochs,
             "time_s": self.time_s,

@@ -81,9 +81,9 @@ def run(
         record = RunRecord(directory, header, kinds)
         try:
             directory.write_span_index(list(experiment.graph.nodes))
-            record.save()
             launcher = LocalLauncher(directory.summary, directory.logs)
             leaving.callback(launcher.close)
+            record.save()
             observer.started(directory.path)
             cluster = _cluster(experiment, launcher, stop, in_process)
             return directory.path, _Run(experiment, record, observer, stop).go(cluster)
@@ -153,11 +153,13 @@ class _Run:
             while self._ended is None and self._stop.received is None:
                 self._one_round(cluster)
             stopped = self._ended is None
-            intervals, parameters = cluster.collect(COLLECT_STOPPED_S if stopped else COLLECT_S)
-            for interval in intervals:
+            collected = cluster.collect(COLLECT_STOPPED_S if stopped else COLLECT_S)
+            for interval in collected.intervals:
                 self._record.add_interval(interval)
-            if parameters:
-                self._record.add_parameters(parameters)
+            if collected.missing and not stopped:
+                raise DeviceFailed(collected.missing[0], f"did not hand out its parameters within {COLLECT_S:.0f} s")
+            if not collected.missing:
+                self._record.add_parameters(collected.parameters)
         self._record.wall_s = self._now_s()
         if self._ended is None:
             raise Interrupted(f"interrupted by {self._stop.received} in epoch {self._core.epoch}")
