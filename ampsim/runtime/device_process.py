@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _die_with_the_parent() -> None:
-    """Ask Linux to kill this process when the controller dies: for a guard that was killed too, and a node that hangs."""
+    """Ask Linux to kill this process when the controller dies: the guard may be gone too, and a node may hang."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
