@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,17 +25,37 @@ class DataSpec:
     """rows of one message, typically: what the cost rules are asked about"""
 
 
+Structure = Mapping[str, NDArray[np.int64]]
+"""An instance's shape, for the nodes whose control flow asks for it: a tree's parents, a graph's edges."""
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What is injected by one input of the graph: one message, or several.
+
+    `arrays` (`[sum(rows), ...]`) hold the messages' rows one after the other. `fields int64[n, k]` has the state of
+    each message behind the instance's key, `rows int64[n]` its rows; by default it is one message of all rows, whose
+    other fields are 0.
+    """
+
+    arrays: tuple[NDArray[np.generic], ...]
+    fields: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+
+
 @dataclass(frozen=True)
 class Instance:
     """What is injected under one key: a minibatch of equal inputs, or one tree or graph.
 
-    `inputs` maps each input's name to its arrays (`float32[rows, ...]`), `size` is how many examples it holds,
-    and `losses` how many messages will reach the loss nodes for it, by which a forward-only pass counts it home.
+    `inputs` maps each input's name to its messages, `size` is how many examples it holds, `losses` how many messages
+    will reach the loss nodes for it, by which a forward-only pass counts it home, and `structure` its shape, which
+    goes to the nodes that ask for it.
     """
 
-    inputs: Mapping[str, tuple[NDArray[np.generic], ...]]
+    inputs: Mapping[str, Messages]
     size: int
     losses: int = 1
+    structure: Structure = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

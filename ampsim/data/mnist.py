@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
-from ampsim.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, DataSpec, Instance, Split
+from ampsim.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split
 from ampsim.errors import DataError
 from ampsim.ops.table import ArraySpec
 
@@ -55,7 +55,7 @@ class Mnist:
         for start in range(0, len(order), self._batch):
             rows = order[start : start + self._batch]
             image = np.multiply(images[rows], np.float32(1 / 255), dtype=np.float32)
-            yield Instance({"image": (image,), "label": (labels[rows],)}, size=len(rows))
+            yield Instance({"image": Messages((image,)), "label": Messages((labels[rows],))}, size=len(rows))
 
     def _generator(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *purpose])
