@@ -23,6 +23,10 @@ class DataSpec:
     classes: int = 0
     rows: int = 1
     """rows of one message, typically: what the cost rules are asked about"""
+    fields: Mapping[str, int] = field(default_factory=dict)
+    """the fields of a state behind the instance's key, and the bits of each (`Messages.fields` has their values)"""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """other numbers that a model builds on: `vocabulary`, `edge_types`, ..."""
 
 
 Structure = Mapping[str, NDArray[np.int64]]
