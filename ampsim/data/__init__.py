@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ampsim.data.dataset import Dataset
+from ampsim.data.list_reduction import ListReduction
 from ampsim.data.mnist import Mnist
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist}
+DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist, "list-reduction": ListReduction}
