@@ -73,8 +73,18 @@ class Split:
 class Dataset(Protocol):
     """A data set: a description that needs no data, and the instances, which load it on first use."""
 
-    spec: DataSpec
-    splits: Mapping[str, Split]
+    @property
+    def spec(self) -> DataSpec:
+        """What a model needs to know; needs no data, so that every process can ask for it."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        """The sizes of the splits; loads the data where these depend on it.
+
+        Raises DataError if the data are missing or malformed.
+        """
+        ...
 
     def instances(self, split: str, epoch: int) -> Iterator[Instance]:
         """The instances of a split in the order of an epoch: a function of (seed, split, epoch) alone.
