@@ -46,6 +46,17 @@ class Batch:
         """Bytes of states, row counts and payload."""
         return self.states.nbytes + self.rows.nbytes + sum(array.nbytes for array in self.payload)
 
+    def select(self, messages: Array) -> Batch:
+        """The messages of the given numbers, `int64[m]`, in that order; a number may come several times."""
+        rows = self.rows[messages]
+        if (self.rows == 1).all():
+            return Batch(self.states[messages], rows, tuple(array[messages] for array in self.payload))
+        starts = np.cumsum(self.rows) - self.rows
+        # Row numbers: for each chosen message its start, and then 0, 1, 2, ... within it.
+        within = np.arange(int(rows.sum())) - np.repeat(np.cumsum(rows) - rows, rows)
+        index = np.repeat(starts[messages], rows) + within
+        return Batch(self.states[messages], rows, tuple(array[index] for array in self.payload))
+
     def split(self, messages: int) -> tuple[Batch, Batch]:
         """The first `messages` messages, and the others."""
         row = int(self.rows[:messages].sum())

@@ -10,10 +10,12 @@ from typing import Any
 
 from ampsim.errors import GraphError
 from ampsim.ir.check import structural_problems
+from ampsim.ir.fan import Children, FlatmapSpec, GroupSpec, Member, RowState, UngroupSpec
 from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload
-from ampsim.ir.state import StateSchema
+from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
+from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.transform import TransformSpec
 from ampsim.ops import OPS
 from ampsim.ops.table import ArraySpec, Op
@@ -37,17 +39,20 @@ class Wire:
 class GraphBuilder:
     """Collects nodes and edges; `graph()` checks them all.
 
-    `inputs` are the arrays that the controller injects, by name (`DataSpec.inputs`). Nothing raises before `graph()`,
-    so that one run of the check names every problem.
+    `inputs` are the arrays that the controller injects, by name (`DataSpec.inputs`), `fields` the bits of each field
+    of a state behind the instance (`DataSpec.fields`). Nothing raises before `graph()`, so that one run of the check
+    names every problem.
     """
 
-    def __init__(self, inputs: Mapping[str, ArraySpec], schema: StateSchema | None = None) -> None:
-        self._schema = schema or StateSchema()
+    def __init__(self, inputs: Mapping[str, ArraySpec], fields: Mapping[str, int] | None = None) -> None:
+        others = tuple(Field(name, bits) for name, bits in (fields or {}).items())
+        self.schema = StateSchema((Field("instance", 63 - sum(field.bits for field in others)), *others))
         self._inputs = {
             name: Wire(Port(CONTROLLER, index), (spec,)) for index, (name, spec) in enumerate(inputs.items())
         }
         self._nodes: dict[str, NodeSpec | None] = {}
         self._connections: list[tuple[Port, Port]] = []
+        self._open: dict[str, int] = {}
         self._problems: list[str] = []
 
     def input(self, name: str) -> Wire:
@@ -58,26 +63,105 @@ class GraphBuilder:
         return Wire(Port(CONTROLLER, -1), None)
 
     def transform(self, name: str, op: str | Op, *inputs: Wire, **options: Any) -> Wire:
-        """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side."""
-        return self._add(name, op, inputs, options, TransformSpec, _check_transform)
+        """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT)."""
+        return self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
+
+    def concat(self, name: str, *inputs: Wire) -> Wire:
+        """Concat: one message out of those of equal state, their arrays side by side along the last axis."""
+        return self.transform(name, "concat", *inputs)
+
+    def split(self, name: str, wire: Wire, *sizes: int) -> tuple[Wire, ...]:
+        """Split: slices of `sizes` along the last axis, each to a successor of its own."""
+        check = _check_transform
+        return self._apply(name, "split", (wire,), {"sizes": list(sizes)}, TransformSpec, check, ports=len(sizes))
 
     def loss(self, name: str, op: str | Op, prediction: Wire, target: Wire, **options: Any) -> None:
         """A loss node: the mean of `op(prediction, target)` over the rows of each message."""
-        self._add(name, op, (prediction, target), options, LossSpec, _check_loss)
+        self._apply(name, op, (prediction, target), options, LossSpec, _check_loss, ports=0)
+
+    def phi(self, name: str, *inputs: Wire, loops: int = 0) -> Wire:
+        """Phi: joins several edges into one; `loops` of them come later, through `back`."""
+        count = len(inputs) + loops
+        wire = self._route(name, inputs, lambda payload, wanted: PhiSpec(name, (payload,) * count, wanted, self.schema))
+        if count < 2:
+            self._problems.append(f"{name}: a Phi joins at least two edges, this one has {count}")
+        self._open[name] = loops
+        return Wire(wire.port, wire.payload, trainable=any(w.trainable for w in inputs) or loops > 0)
+
+    def back(self, phi: Wire, wire: Wire) -> None:
+        """The edge that goes back to a Phi's next open input."""
+        name = phi.port.node
+        if not self._open.get(name):
+            self._problems.append(
+                f"{name}: has no open input left for an edge from {wire.port.node}: give it loops=..."
+            )
+            return
+        spec = self._nodes.get(name)
+        number = (len(spec.inputs) if spec else self._open[name]) - self._open[name]
+        self._open[name] -= 1
+        self._connections.append((wire.port, Port(name, number)))
+        self._check_payload(name, phi.payload, wire)
+
+    def cond(self, name: str, wire: Wire, ports: int, select: Select, structured: bool = False) -> tuple[Wire, ...]:
+        """Cond: to one of `ports` successors; `structured` if `select` looks at the instance's structure."""
+        spec = lambda payload, wanted: CondSpec(name, (payload,), wanted, self.schema, select, ports, structured)  # noqa: E731
+        if ports < 2:
+            self._problems.append(f"{name}: a Cond chooses between at least two successors, this one has {ports}")
+        return self._ports(self._route(name, (wire,), spec), ports)
+
+    def isu(self, name: str, wire: Wire, update: Update, inverse: Update) -> Wire:
+        """Isu: `update` on the way forward, its `inverse` on the way back."""
+        return self._route(
+            name, (wire,), lambda payload, wanted: IsuSpec(name, (payload,), wanted, self.schema, update, inverse)
+        )
+
+    def count_up(self, name: str, wire: Wire, field: str) -> Wire:
+        """The Isu that adds 1 to a field of the state."""
+        names = [known.name for known in self.schema.fields]
+        if field not in names[1:]:
+            self._problems.append(f"{name}: states have no field {field!r}{_nearest(field, names[1:])}")
+            return Wire(wire.port, None)
+        step = [int(known == field) for known in names]
+        return self.isu(name, wire, lambda states: states + step, lambda states: states - step)
+
+    def bcast(self, name: str, wire: Wire, ports: int) -> tuple[Wire, ...]:
+        """Bcast: to every one of `ports` successors."""
+        spec = lambda payload, wanted: BcastSpec(name, (payload,), wanted, self.schema, ports)  # noqa: E731
+        return self._ports(self._route(name, (wire,), spec), ports)
+
+    def group(self, name: str, wire: Wire, member: Member) -> Wire:
+        """Group: the messages of a group, stacked; `member` says which group, at which place, of how many."""
+        return self._route(
+            name, (wire,), lambda payload, wanted: GroupSpec(name, (payload,), wanted, self.schema, member)
+        )
+
+    def ungroup(self, name: str, wire: Wire, row_state: RowState) -> Wire:
+        """Ungroup: a message for each row."""
+        return self._route(
+            name, (wire,), lambda payload, wanted: UngroupSpec(name, (payload,), wanted, self.schema, row_state)
+        )
+
+    def flatmap(self, name: str, wire: Wire, children: Children) -> Wire:
+        """Flatmap: a copy of each message for each of its `children`."""
+        return self._route(
+            name, (wire,), lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children)
+        )
 
     def graph(self) -> Graph:
         """The finished graph. Raises GraphError with every problem found."""
         nodes = {name: spec for name, spec in self._nodes.items() if spec is not None}
-        losses = [name for name, spec in nodes.items() if isinstance(spec, LossSpec)]
-        outputs = {name: len(spec.outputs) for name, spec in nodes.items()}
-        problems = self._problems + structural_problems(tuple(self._inputs), outputs, self._connections)
-        if not losses and not self._problems:
+        problems = list(self._problems)
+        for name, left in self._open.items():
+            if left:
+                problems.append(f"{name}: {left} of its inputs are open: connect them with back(...)")
+        problems += structural_problems(tuple(self._inputs), nodes, self._connections)
+        if not any(isinstance(spec, LossSpec) for spec in nodes.values()) and not self._problems:
             problems.append("there is no loss node, so nothing can be learnt: end the graph with loss(...)")
         if problems:
             raise GraphError(problems)
-        return Graph(tuple(self._inputs), nodes, dict(self._connections), self._schema)
+        return Graph(tuple(self._inputs), nodes, dict(self._connections), self.schema)
 
-    def _add(
+    def _apply(
         self,
         name: str,
         op: str | Op,
@@ -85,44 +169,79 @@ class GraphBuilder:
         options: dict[str, Any],
         kind: type[TransformSpec] | type[LossSpec],
         check: Callable[[Any], str | None],
+        ports: int | None = None,
+    ) -> tuple[Wire, ...]:
+        """A node with an op; `ports` if its outputs leave by ports of their own."""
+        problem = (
+            f"{name}: there is no op {op!r}{_nearest(op, list(OPS))}" if isinstance(op, str) and op not in OPS else None
+        )
+        count = 1 if ports is None else ports
+        if not self._admit(name, inputs, problem):
+            return tuple(Wire(Port(name, number), None) for number in range(max(count, 1)))
+        row = OPS[op] if isinstance(op, str) else op
+        payloads = tuple(wire.payload for wire in inputs if wire.payload is not None)
+        wanted = tuple(wire.trainable for wire in inputs)
+        try:
+            spec = kind(name, payloads, wanted, self.schema, row, options)
+            if isinstance(spec, TransformSpec) and ports is not None:
+                spec = TransformSpec(name, payloads, wanted, self.schema, row, options, separate=True)
+            problem = check(spec)
+            outputs = spec.outputs
+        except (TypeError, ValueError) as error:
+            problem = str(error)
+        if problem:
+            self._problems.append(f"{name} ({row.name}): {problem}")
+            return tuple(Wire(Port(name, number), None) for number in range(max(count, 1)))
+        self._nodes[name] = spec
+        trainable = any(wanted) or spec.parameterised
+        return tuple(Wire(Port(name, number), payload, trainable) for number, payload in enumerate(outputs))
+
+    def _route(
+        self, name: str, inputs: tuple[Wire, ...], make: Callable[[Payload, tuple[bool, ...]], NodeSpec]
     ) -> Wire:
-        port = Port(name, 0)
-        problems = self._name_problems(name)
-        if isinstance(op, str) and op not in OPS:
-            problems.append(f"{name}: there is no op {op!r}{_nearest(op, list(OPS))}")
+        """A node that passes payloads on as they are."""
+        if not self._admit(name, inputs):
+            return Wire(Port(name, 0), None, trainable=True)
+        payload = inputs[0].payload
+        assert payload is not None  # or it would not have been admitted
+        for wire in inputs[1:]:
+            self._check_payload(name, payload, wire)
+        wanted = tuple(wire.trainable for wire in inputs)
+        spec = make(payload, wanted)
+        if len(spec.inputs) > len(wanted):
+            spec = make(payload, wanted + (True,) * (len(spec.inputs) - len(wanted)))
+        self._nodes[name] = spec
+        return Wire(Port(name, 0), payload, any(wanted))
+
+    def _admit(self, name: str, inputs: tuple[Wire, ...], problem: str | None = None) -> bool:
+        """Connect a new node; whether it is sound so far, and so are its inputs."""
+        problems = [problem] if problem else []
+        if not NAME.fullmatch(name):
+            problems.append(f"{name!r} is no name for a node: a letter, then letters, digits, '_' or '-'")
+        elif name == CONTROLLER:
+            problems.append(
+                f"no node may be called {CONTROLLER!r}: the name stands for the process that injects instances"
+            )
+        elif name in self._nodes:
+            problems.append(f"there are two nodes named {name!r}")
+        else:
+            self._nodes[name] = None
+            self._connections += [
+                (wire.port, Port(name, number)) for number, wire in enumerate(inputs) if wire.port.number >= 0
+            ]
         if not inputs:
             problems.append(f"{name}: a node needs at least one input")
-        if name not in self._nodes:
-            self._connections += [
-                (wire.port, Port(name, index)) for index, wire in enumerate(inputs) if wire.port.number >= 0
-            ]
-            self._nodes[name] = None
-        payloads = [wire.payload for wire in inputs]
-        if not problems and all(payload is not None for payload in payloads):
-            row = OPS[op] if isinstance(op, str) else op
-            known = tuple(payload for payload in payloads if payload is not None)
-            trainable = tuple(wire.trainable for wire in inputs)
-            try:
-                spec: TransformSpec | LossSpec = kind(name, known, trainable, self._schema, row, options)
-                problem = check(spec)
-                outputs = spec.outputs
-            except (TypeError, ValueError) as error:
-                problem = str(error)
-            if not problem:
-                self._nodes[name] = spec
-                return Wire(port, outputs[0] if outputs else (), any(trainable) or spec.parameterised)
-            problems.append(f"{name} ({row.name}): {problem}")
         self._problems += problems
-        return Wire(port, None)
+        return not problems and all(wire.payload is not None for wire in inputs)
 
-    def _name_problems(self, name: str) -> list[str]:
-        if not NAME.fullmatch(name):
-            return [f"{name!r} is no name for a node: a letter, then letters, digits, '_' or '-'"]
-        if name == CONTROLLER:
-            return [f"no node may be called {CONTROLLER!r}: the name stands for the process that injects instances"]
-        if name in self._nodes:
-            return [f"there are two nodes named {name!r}"]
-        return []
+    def _check_payload(self, name: str, payload: Payload | None, wire: Wire) -> None:
+        if payload is not None and wire.payload is not None and payload != wire.payload:
+            found, expected = (", ".join(map(str, specs)) for specs in (wire.payload, payload))
+            self._problems.append(f"{name}: {wire.port.node} brings {found}, its other input {expected}")
+
+    @staticmethod
+    def _ports(wire: Wire, count: int) -> tuple[Wire, ...]:
+        return tuple(Wire(Port(wire.port.node, number), wire.payload, wire.trainable) for number in range(count))
 
 
 def _check_transform(spec: TransformSpec) -> str | None:

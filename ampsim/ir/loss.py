@@ -10,6 +10,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
 from ampsim.ir.store import Join
+from ampsim.ir.structure import StructureTable
 from ampsim.ops.table import Array, Cost, Op
 
 PREDICTION, TARGET = 0, 1
@@ -19,7 +20,10 @@ PREDICTION, TARGET = 0, 1
 @final
 @dataclass(frozen=True)
 class LossSpec(NodeSpec):
-    """A loss on (prediction, target): the mean over the rows of each message, whatever batch it comes in."""
+    """A loss on (prediction, target): the mean over the rows of each message, whatever batch it comes in.
+
+    A segmented loss gives one value for the rows of a message together.
+    """
 
     op: Op
     options: dict[str, Any]
@@ -37,7 +41,7 @@ class LossSpec(NodeSpec):
         forward, backward = self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)
         return forward + backward, Cost()
 
-    def build(self, setup: TrainingSetup) -> Node:
+    def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
         return Loss(self)
 
 
@@ -64,11 +68,14 @@ class Loss(Node):
         if joined is None:
             return Answer()
         op, options, rows = self._spec.op, self._spec.options, joined.rows
+        counts = np.ones_like(rows) if op.segmented else rows
+        if op.segmented:
+            options = {**options, "rows": rows}
         (loss, metric), saved = op.forward({}, *joined.arrays, **options)
-        report = _report(joined.states, rows, loss, metric)
+        report = _report(joined.states, counts, loss, metric)
         if direction is Direction.INFERENCE:
             return Answer(report=report)
-        loss_gradient = np.repeat(1.0 / rows, rows).astype(loss.dtype)
+        loss_gradient = np.repeat(1.0 / counts, counts).astype(loss.dtype)
         wanted = (self._spec.wanted[PREDICTION], False)
         (gradient, _), _ = op.backward({}, saved, (loss_gradient, None), wanted, **options)
         payloads = (() if gradient is None else (gradient,), ())

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.state import StateSchema
+from ampsim.ir.structure import StructureTable
 from ampsim.ops.optimizers import Optimizer
 from ampsim.ops.table import Array, ArraySpec, Cost
 
@@ -88,6 +89,11 @@ class NodeSpec(ABC):
     schema: StateSchema = field(repr=False)
 
     @property
+    def needs_structure(self) -> bool:
+        """Whether the node asks for its instances' structure."""
+        return False
+
+    @property
     @abstractmethod
     def outputs(self) -> tuple[Payload, ...]:
         """The payload of each output port."""
@@ -102,5 +108,22 @@ class NodeSpec(ABC):
         """Work of one forward and of one backward batch of `rows` rows."""
 
     @abstractmethod
-    def build(self, setup: TrainingSetup) -> Node:
-        """The live node, with its first parameters."""
+    def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
+        """The live node, with its first parameters; `structures` is its device's table."""
+
+
+@dataclass(frozen=True)
+class RoutingSpec(NodeSpec):
+    """A node without parameters that only sends messages on; unless it says otherwise, it computes nothing."""
+
+    @property
+    def parameterised(self) -> bool:
+        return False
+
+    def cost(self, rows: int) -> tuple[Cost, Cost]:
+        """No arithmetic: the device's overhead is all it takes."""
+        return Cost(), Cost()
+
+    def home(self, port: int, batch: Batch) -> Batch:
+        """A backward batch as the sender at `port` wants it: without a payload if it wants no gradient."""
+        return batch if self.wanted[port] else Batch(batch.states, batch.rows, ())

@@ -26,6 +26,7 @@ class UnknownState(KeyError):
 class _Block:
     arrays: Arrays
     rows: Array
+    per_message: tuple[bool, ...]
     tag: int
     left: int
     size_bytes: int
@@ -49,8 +50,13 @@ class RowStore:
         return iter(self._slots)
 
     def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
-        """Keep `arrays` (`[sum(rows), ...]` each), `rows[i]` rows under `keys[i]`. Raises DuplicateState."""
-        block = _Block(arrays, rows, tag, len(keys), sum(array.nbytes for array in arrays))
+        """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState.
+
+        The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`).
+        """
+        total = int(rows.sum())
+        per_message = tuple(len(array) == len(keys) != total for array in arrays)
+        block = _Block(arrays, rows, per_message, tag, len(keys), sum(array.nbytes for array in arrays))
         start = 0
         for index, (key, count) in enumerate(zip(keys, rows.tolist(), strict=True)):
             if key in self._slots:
@@ -78,11 +84,17 @@ class RowStore:
         ):
             return first.rows, first.arrays, tags
         rows = np.array([stop - start for _, _, start, stop in pieces], np.int64)
-        arrays = tuple(
-            np.concatenate([block.arrays[i][start:stop] for block, _, start, stop in pieces])
-            for i in range(len(first.arrays))
-        )
-        return rows, arrays, tags
+        return rows, tuple(_gather(pieces, number) for number in range(len(first.arrays))), tags
+
+
+def _gather(pieces: list[tuple[_Block, int, int, int]], number: int) -> Array:
+    """The rows of one array; a block whose messages have as many rows in all as there are messages fits both ways."""
+    return np.concatenate(
+        [
+            block.arrays[number][index : index + 1] if block.per_message[number] else block.arrays[number][start:stop]
+            for block, index, start, stop in pieces
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)

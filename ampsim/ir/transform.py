@@ -11,16 +11,21 @@ from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import Join, RowStore
-from ampsim.ops.table import ArraySpec, Cost, Op
+from ampsim.ir.structure import StructureTable
+from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Op
 
 
 @final
 @dataclass(frozen=True)
 class TransformSpec(NodeSpec):
-    """`outputs = op(*inputs; parameters)`: the op sees the arrays of all input ports side by side."""
+    """`outputs = op(*inputs; parameters)`: the op sees the arrays of all input ports side by side.
+
+    With several input ports it is the paper's Concat too, with `separate` outputs, a port for each, its Split.
+    """
 
     op: Op
     options: dict[str, Any]
+    separate: bool = False
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -29,7 +34,8 @@ class TransformSpec(NodeSpec):
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
-        return (self.op.shape(*self.arrays, **self.options),)
+        arrays = self.op.shape(*self.arrays, **self.options)
+        return tuple((array,) for array in arrays) if self.separate else (arrays,)
 
     @property
     def parameterised(self) -> bool:
@@ -38,7 +44,7 @@ class TransformSpec(NodeSpec):
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         return self.op.cost(rows, *self.arrays, **self.options)
 
-    def build(self, setup: TrainingSetup) -> Node:
+    def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
         return PayloadTransform(self, setup)
 
 
@@ -56,6 +62,7 @@ class PayloadTransform(Node):
             else None
         )
         self._join = Join(len(spec.inputs))
+        self._join_back = Join(len(spec.outputs))
         self._cache = RowStore()
         self._wanted = tuple(
             wanted and np.issubdtype(array.dtype, np.floating)
@@ -64,34 +71,39 @@ class PayloadTransform(Node):
         )
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.BACKWARD:
-            return self._backward(batch)
-        return self._forward(direction, port, batch)
+        backward = direction is Direction.BACKWARD
+        keys = self._spec.schema.keys(batch.states)
+        join = self._join_back if backward else self._join
+        joined = join.add(port, batch.states, keys, batch.rows, batch.payload)
+        if joined is None:
+            return Answer()
+        if backward:
+            return self._backward(joined.states, joined.keys, joined.arrays)
+        return self._forward(direction, joined.states, joined.keys, joined.rows, joined.arrays)
 
     def held(self) -> list[int]:
-        return [*self._join.waiting(), *self._cache]
+        return [*self._join.waiting(), *self._join_back.waiting(), *self._cache]
 
     @property
     def cached_bytes(self) -> int:
-        return self._join.size_bytes + self._cache.size_bytes
+        return self._join.size_bytes + self._join_back.size_bytes + self._cache.size_bytes
 
-    def _forward(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        keys = self._spec.schema.keys(batch.states)
-        joined = self._join.add(port, batch.states, keys, batch.rows, batch.payload)
-        if joined is None:
-            return Answer()
-        values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
-        outputs, saved = self._spec.op.forward(values, *joined.arrays, **self._spec.options)
-        if direction is Direction.FORWARD:
-            self._cache.put(joined.keys, joined.rows, saved, tag=version)
-        return Answer([Emission(direction, 0, Batch(joined.states, joined.rows, outputs))])
-
-    def _backward(self, batch: Batch) -> Answer:
+    def _forward(self, direction: Direction, states: Array, keys: list[int], rows: Array, inputs: Arrays) -> Answer:
         spec = self._spec
-        rows, saved, versions = self._cache.take(spec.schema.keys(batch.states))
+        values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
+        outputs, saved = spec.op.forward(values, *inputs, **self._options(rows))
+        if direction is Direction.FORWARD:
+            self._cache.put(keys, rows, saved, tag=version)
+        left = np.ones_like(rows) if spec.op.segmented else rows
+        ports = [(array,) for array in outputs] if spec.separate else [outputs]
+        return Answer([Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)])
+
+    def _backward(self, states: Array, keys: list[int], output_gradients: Arrays) -> Answer:
+        spec = self._spec
+        rows, saved, versions = self._cache.take(keys)
         values = self.parameters.values if self.parameters else {}
         if any(self._wanted) or self.parameters:
-            backward = spec.op.backward(values, saved, batch.payload, self._wanted, **spec.options)
+            backward = spec.op.backward(values, saved, output_gradients, self._wanted, **self._options(rows))
         else:
             backward = (None,) * len(self._wanted), {}  # nothing upstream learns: the message only goes home
         gradients, parameter_gradients = backward
@@ -100,10 +112,13 @@ class PayloadTransform(Node):
         for port, payload in enumerate(spec.inputs):
             stop = start + len(payload)
             wanted = tuple(gradient for gradient in gradients[start:stop] if gradient is not None)
-            emissions.append(Emission(Direction.BACKWARD, port, Batch(batch.states, rows, wanted)))
+            emissions.append(Emission(Direction.BACKWARD, port, Batch(states, rows, wanted)))
             start = stop
         if self.parameters is None:
             return Answer(emissions)
         staleness = self.parameters.version - np.array(versions, np.int64)
-        updates = self.parameters.accumulate(parameter_gradients, len(batch))
+        updates = self.parameters.accumulate(parameter_gradients, len(states))
         return Answer(emissions, updates=updates, staleness=staleness)
+
+    def _options(self, rows: Array) -> dict[str, Any]:
+        return {**self._spec.options, "rows": rows} if self._spec.op.segmented else self._spec.options

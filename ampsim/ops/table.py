@@ -85,6 +85,9 @@ class Op:
     cost(rows, *input_specs, **options) -> (forward Cost, backward Cost)
         Weights count once per call, whatever the number of rows.
     parameters(*input_specs, **options) -> {name: ParameterSpec}
+    segmented: the op works on whole messages: forward and backward also take the keyword `rows int64[n]`, the rows of
+        each message, and its outputs have one row per message. Each array of `saved` has either all rows or a row
+        per message.
     metric: set for losses only, which take (prediction, target) and give (loss[rows], metric[rows]): what the
         mean of the second is called (`accuracy`, `mae`).
     """
@@ -95,6 +98,7 @@ class Op:
     shape: Callable[..., tuple[ArraySpec, ...]]
     cost: Callable[..., tuple[Cost, Cost]]
     parameters: Callable[..., dict[str, ParameterSpec]] = no_parameters
+    segmented: bool = False
     metric: str | None = None
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ampsim.ops.table import Array
-from ampsim.runtime.controller_core import ControllerEvent
+from ampsim.runtime.controller_core import ControllerEvent, DropStructure, SendStructure
 from ampsim.runtime.device_core import Send
 from ampsim.runtime.statistics import WorkCounts
+
+Delivery = Send | SendStructure | DropStructure
+"""What the controller has delivered to devices."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class Cluster(ABC):
     def __exit__(self, *exception: object) -> None: ...
 
     @abstractmethod
-    def send(self, messages: Iterable[Send]) -> None:
-        """Deliver messages of the controller's."""
+    def send(self, actions: Iterable[Delivery]) -> None:
+        """Deliver the controller's messages and structures."""
 
     @abstractmethod
     def end_epoch(self) -> None:

@@ -8,15 +8,16 @@ of a pass the pipeline drains.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
 import numpy as np
 
-from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance
+from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ir.structure import Structure
 from ampsim.runtime.device_core import Report, Send
 
 
@@ -65,8 +66,25 @@ class TrainingEnded:
     reached: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class SendStructure:
+    """Action: carry an instance's structure to the devices whose nodes ask for it."""
+
+    devices: Collection[str]
+    instance: int
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True)
+class DropStructure:
+    """Action: tell those devices that the instance has retired."""
+
+    devices: Collection[str]
+    instance: int
+
+
 ControllerEvent = Home | Report | DeviceEndedEpoch
-ControllerAction = Send | StartPass | EndEpochOnDevices | PassEnded | TrainingEnded
+ControllerAction = Send | SendStructure | DropStructure | StartPass | EndEpochOnDevices | PassEnded | TrainingEnded
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ class Plan:
 class _InFlight:
     backward: int
     losses: int
+    size: int
 
 
 class ProtocolError(Exception):
@@ -94,6 +113,7 @@ class ControllerCore:
     def __init__(self, plan: Plan, graph: Graph, placement: Mapping[str, str], dataset: Dataset) -> None:
         self._plan, self._graph, self._placement, self._dataset = plan, graph, placement, dataset
         self._devices = frozenset(placement.values())
+        self._structured = frozenset(placement[name] for name, spec in graph.nodes.items() if spec.needs_structure)
         self._metric = next((metric for metric in graph.metrics if metric != "loss"), None)
         self._passes = self._order_of_passes()
         self._instances: Iterator[Instance] = iter(())
@@ -102,7 +122,7 @@ class ControllerCore:
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting_for: set[str] = set()
         self._reports: list[tuple[float, float, float]] = []
-        self._size = 0
+        self._size = self._done = 0
         self._began_s = 0.0
         self._results: dict[str, float] = {}
         self.epoch, self.split = 0, TRAIN
@@ -113,21 +133,22 @@ class ControllerCore:
 
     def handle(self, event: ControllerEvent, now_s: float) -> list[ControllerAction]:
         """Take one event and say what is to be done about it. Raises ProtocolError for what cannot be."""
+        actions: list[ControllerAction] = []
         match event:
             case Home(batch):
-                for key in self._graph.schema.keys(batch.states):
-                    self._entry(key).backward -= 1
-                    self._retire(key)
+                for instance in batch.states[:, 0].tolist():
+                    self._entry(instance).backward -= 1
+                    actions += self._retire(instance)
             case Report(batch):
                 figures = batch.payload[0].tolist()
-                for key, (loss, metric, rows) in zip(self._graph.schema.keys(batch.states), figures, strict=True):
-                    self._entry(key).losses -= 1
+                for instance, (loss, metric, rows) in zip(batch.states[:, 0].tolist(), figures, strict=True):
+                    self._entry(instance).losses -= 1
                     self._reports.append((loss, metric, rows))
-                    self._retire(key)
+                    actions += self._retire(instance)
             case DeviceEndedEpoch(device):
                 self._waiting_for.discard(device)
                 return [] if self._waiting_for else self._end_pass(now_s)
-        actions = self._fill()
+        actions += self._fill()
         if self._in_flight:
             return actions
         return actions + self._drained(now_s)
@@ -139,8 +160,8 @@ class ControllerCore:
 
     @property
     def instances_done(self) -> int:
-        """Examples whose loss has been reported in this pass."""
-        return int(fsum(rows for _, _, rows in self._reports))
+        """Examples of this pass whose instances have come home."""
+        return self._done
 
     @property
     def instances_expected(self) -> int:
@@ -168,7 +189,7 @@ class ControllerCore:
         self._instances = self._dataset.instances(self.split, self.epoch)
         self._exhausted = False
         self._reports = []
-        self._size = 0
+        self._size = self._done = 0
         self._began_s = now_s
         actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
         return actions if self._in_flight else actions + self._drained(now_s)
@@ -188,27 +209,40 @@ class ControllerCore:
         key = self._next_key
         self._next_key += 1
         self._size += instance.size
-        self._in_flight[key] = _InFlight(len(self._graph.inputs) if training else 0, instance.losses)
         direction = Direction.FORWARD if training else Direction.INFERENCE
-        states = np.zeros((1, len(self._graph.schema.fields)), np.int64)
-        states[0, 0] = key
         actions: list[ControllerAction] = []
+        if self._structured:
+            actions.append(SendStructure(self._structured, key, instance.structure))
+        injected = 0
         for index, name in enumerate(self._graph.inputs):
             target = self._graph.target(CONTROLLER, direction, index)
-            arrays = instance.inputs[name]
-            batch = Batch(states, np.array([len(arrays[0])], np.int64), arrays)
+            batch = self._batch(key, instance.inputs[name])
+            injected += len(batch)
             actions.append(Send(self._placement[target.node], target, batch))
+        self._in_flight[key] = _InFlight(injected if training else 0, instance.losses, instance.size)
         return actions
+
+    def _batch(self, key: int, messages: Messages) -> Batch:
+        width = len(self._graph.schema.fields)
+        fields = np.zeros((1, 0), np.int64) if messages.fields is None else messages.fields
+        states = np.zeros((len(fields), width), np.int64)
+        states[:, 0] = key
+        states[:, 1 : 1 + fields.shape[1]] = fields
+        rows = np.array([len(messages.arrays[0])], np.int64) if messages.rows is None else messages.rows
+        return Batch(states, rows, messages.arrays)
 
     def _entry(self, key: int) -> _InFlight:
         if key not in self._in_flight:
             raise ProtocolError(f"a message came home for instance {key}, which is not in flight")
         return self._in_flight[key]
 
-    def _retire(self, key: int) -> None:
+    def _retire(self, key: int) -> list[ControllerAction]:
         entry = self._in_flight[key]
-        if entry.backward <= 0 and entry.losses <= 0:
-            del self._in_flight[key]
+        if entry.backward > 0 or entry.losses > 0:
+            return []
+        del self._in_flight[key]
+        self._done += entry.size
+        return [DropStructure(self._structured, key)] if self._structured else []
 
     def _drained(self, now_s: float) -> list[ControllerAction]:
         if self.split != TRAIN:

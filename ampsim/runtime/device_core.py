@@ -8,13 +8,15 @@ all the others in one process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from traceback import format_exception
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
+from ampsim.ir.routing import partition
+from ampsim.ir.structure import Structure, StructureTable
 from ampsim.ops.table import Array
 from ampsim.runtime.queues import MessageQueues
 from ampsim.runtime.statistics import WorkCounts
@@ -26,6 +28,21 @@ class Deliver:
 
     target: Target
     batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverStructure:
+    """Event: the structure of an instance has arrived, for the nodes that ask for it."""
+
+    instance: int
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True)
+class DropStructures:
+    """Event: these instances have retired."""
+
+    instances: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class Parameters:
     values: Mapping[str, Array]
 
 
-DeviceEvent = Deliver | Turn | EndEpoch | Collect
+DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | EndEpoch | Collect
 DeviceAction = Send | Report | Handled | EpochEnded | Parameters
 
 
@@ -104,7 +121,11 @@ class DeviceCore:
         self.name = name
         self._graph = graph
         self._placement = {**placement, CONTROLLER: CONTROLLER}
-        self._nodes = {node: spec.build(setup) for node, spec in graph.nodes.items() if placement[node] == name}
+        self._structures = StructureTable()
+        specs = [spec for node, spec in graph.nodes.items() if placement[node] == name]
+        self._nodes = {spec.name: spec.build(setup, self._structures) for spec in specs}
+        self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
+        self._parked: dict[int, list[tuple[Target, Batch]]] = {}
         self._max_batch = max_batch
         self._queues = MessageQueues()
         self._counts = WorkCounts()
@@ -118,8 +139,17 @@ class DeviceCore:
         """Take one event and say what is to be done about it."""
         match event:
             case Deliver(target, batch):
-                self._queues.put(target, batch)
+                self._enqueue(target, batch)
                 self._counts.queue_max = max(self._counts.queue_max, self._queues.messages)
+                return []
+            case DeliverStructure(instance, structure):
+                self._structures[instance] = structure
+                for target, batch in self._parked.pop(instance, ()):
+                    self._queues.put(target, batch)
+                return []
+            case DropStructures(instances):
+                for instance in instances:
+                    self._structures.pop(instance, None)
                 return []
             case Turn():
                 return self._turn()
@@ -177,10 +207,24 @@ class DeviceCore:
             destination = self._graph.target(target.node, direction, port)
             device = self._placement[destination.node]
             if device == self.name:
-                self._queues.put(destination, messages)
+                self._enqueue(destination, messages)
             else:
                 actions.append(Send(device, destination, messages))
         return actions
+
+    def _enqueue(self, target: Target, batch: Batch) -> None:
+        """Queue a batch; messages whose node needs a structure that is still on its way are parked until it comes."""
+        if target.node not in self._structured:
+            self._queues.put(target, batch)
+            return
+        if all(instance in self._structures for instance in set(batch.states[:, 0].tolist())):
+            self._queues.put(target, batch)
+            return
+        for instance, part in partition(batch, batch.states[:, 0]):
+            if instance in self._structures:
+                self._queues.put(target, part)
+            else:
+                self._parked.setdefault(instance, []).append((target, part))
 
     def _count(self, target: Target, batch: Batch, answer: Answer) -> None:
         counts = self._counts

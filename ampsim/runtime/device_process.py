@@ -23,8 +23,10 @@ from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.runtime.device_core import (
     Collect,
     Deliver,
+    DeliverStructure,
     DeviceAction,
     DeviceCore,
+    DropStructures,
     EndEpoch,
     EpochEnded,
     Handled,
@@ -34,7 +36,7 @@ from ampsim.runtime.device_core import (
     Send,
     Turn,
 )
-from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, to_packet
+from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, is_structure, structure_from_packet, to_packet
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
@@ -159,13 +161,16 @@ class DeviceProcess:
     def _receive(self, bundle: Bundle) -> None:
         match bundle.kind:
             case "messages":
+                if bundle.body:
+                    self._core.handle(DropStructures(bundle.body))
                 for packet in bundle.packets:
                     try:
-                        target, batch = from_packet(packet, self._graph, self._here)
+                        if is_structure(packet):
+                            self._core.handle(DeliverStructure(*structure_from_packet(packet)))
+                        else:
+                            self._core.handle(Deliver(*from_packet(packet, self._graph, self._here)))
                     except WireError as error:
                         self._refuse(f"from {bundle.sender}: {error}")
-                    else:
-                        self._core.handle(Deliver(target, batch))
             case "end_epoch":
                 self._act(self._core.handle(EndEpoch()))
             case "collect":

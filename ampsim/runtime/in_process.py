@@ -12,13 +12,15 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, DeviceIdentity, Interval
-from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, Home
+from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval
+from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
 from ampsim.runtime.device_core import (
     Collect,
     Deliver,
+    DeliverStructure,
     DeviceAction,
     DeviceCore,
+    DropStructures,
     EndEpoch,
     EpochEnded,
     Handled,
@@ -55,9 +57,17 @@ class InProcessCluster(Cluster):
     def __exit__(self, *exception: object) -> None:
         return None
 
-    def send(self, messages: Iterable[Send]) -> None:
-        for device, target, batch in ((m.device, m.target, m.batch) for m in messages):
-            self._cores[device].handle(Deliver(target, batch))
+    def send(self, actions: Iterable[Delivery]) -> None:
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    self._cores[device].handle(Deliver(target, batch))
+                case SendStructure(devices, instance, structure):
+                    for device in devices:
+                        self._cores[device].handle(DeliverStructure(instance, structure))
+                case DropStructure(devices, instance):
+                    for device in devices:
+                        self._cores[device].handle(DropStructures([instance]))
 
     def end_epoch(self) -> None:
         for name, core in self._cores.items():

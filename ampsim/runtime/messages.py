@@ -9,6 +9,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
+from ampsim.ir.structure import Structure
 from ampsim.ops.table import ArraySpec
 from ampsim.runtime.wire import Packet, WireError
 
@@ -48,6 +49,19 @@ def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Ta
         if found != [(spec.dtype, (total, *spec.shape)) for spec in expected]:
             raise WireError(f"{target.node} takes {', '.join(map(str, expected))} of {total} rows, found {found}")
     return target, Batch(states, rows, tuple(payload))
+
+
+def is_structure(packet: Packet) -> bool:
+    """Whether a packet carries an instance's structure: its address is the instance, and the arrays' names."""
+    return bool(packet.address) and isinstance(packet.address[0], int)
+
+
+def structure_from_packet(packet: Packet) -> tuple[int, Structure]:
+    """The instance and its structure. Raises WireError unless it is named int64 arrays."""
+    instance, *names = packet.address
+    if len(names) != len(packet.arrays) or any(array.dtype != np.int64 for array in packet.arrays):
+        raise WireError(f"a structure is int64 arrays with a name each, found {names}")
+    return int(instance), dict(zip(map(str, names), packet.arrays, strict=True))
 
 
 def _target(address: tuple[str | int, ...]) -> Target:

@@ -12,8 +12,8 @@ from typing import Any, Self
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, DeviceIdentity, Interval
-from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, Home
+from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval
+from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
 from ampsim.runtime.device_core import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, to_packet
@@ -65,12 +65,22 @@ class ProcessCluster(Cluster):
             os.close(sentinel)
         self._sentinels = []
 
-    def send(self, messages: Iterable[Send]) -> None:
+    def send(self, actions: Iterable[Delivery]) -> None:
         packets: dict[str, list[Packet]] = defaultdict(list)
-        for message in messages:
-            packets[message.device].append(to_packet(message.target, message.batch))
-        for device, bundled in packets.items():
-            self._socket.send(device, Bundle(MESSAGES, CONTROLLER, None, bundled))
+        dropped: dict[str, list[int]] = defaultdict(list)
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    packets[device].append(to_packet(target, batch))
+                case SendStructure(devices, instance, structure):
+                    for device in devices:
+                        packets[device].append(Packet((instance, *structure), tuple(structure.values())))
+                case DropStructure(devices, instance):
+                    for device in devices:
+                        dropped[device].append(instance)
+        for device in {**packets, **dropped}:
+            body = dropped.get(device)
+            self._socket.send(device, Bundle(MESSAGES, CONTROLLER, body, packets.get(device, ())))
 
     def end_epoch(self) -> None:
         self._tell_all("end_epoch")

@@ -12,14 +12,16 @@ from typing import Any, Protocol
 from ampsim.config.load import Experiment
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
-from ampsim.runtime.cluster import Cluster, Interval
+from ampsim.runtime.cluster import Cluster, Delivery, Interval
 from ampsim.runtime.controller_core import (
     ControllerAction,
     ControllerCore,
+    DropStructure,
     EndEpochOnDevices,
     PassEnded,
     Plan,
     ProtocolError,
+    SendStructure,
     StartPass,
     TrainingEnded,
 )
@@ -115,7 +117,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
     return ClusterSpec(
         seed=config.seed,
         model=Choice(config.model.name, config.model.options),
-        data=Choice(config.data.name, config.data.options),
+        data=experiment.dataset.spec,
         optimizer=Choice(config.training.optimizer.name, config.training.optimizer.options),
         min_update_frequency=config.training.min_update_frequency,
         max_batch=config.cluster.max_batch,
@@ -167,29 +169,29 @@ class _Run:
         return self._record.close(FINISHED, **reached)
 
     def _one_round(self, cluster: Cluster) -> None:
-        sends: list[Send] = []
+        deliveries: list[Delivery] = []
         for event in cluster.wait(WAIT_S):
             if isinstance(event, Interval):
                 self._record.add_interval(event)
                 self._stall.note(event)
             else:
                 self._stall.moved()
-                sends += self._perform(self._core.handle(event, self._now_s()), cluster)
-        cluster.send(sends)
+                deliveries += self._perform(self._core.handle(event, self._now_s()), cluster)
+        cluster.send(deliveries)
         self._stall.check(self._core.keys_in_flight())
         self._show()
 
     def _now_s(self) -> float:
         return perf_counter() - self._zero_s
 
-    def _perform(self, actions: list[ControllerAction], cluster: Cluster) -> list[Send]:
-        """Carry out all but the sends, which are returned to be bundled."""
+    def _perform(self, actions: list[ControllerAction], cluster: Cluster) -> list[Delivery]:
+        """Carry out all but the deliveries, which are returned to be bundled."""
         self._record.wall_s = self._now_s()
-        sends = []
+        deliveries: list[Delivery] = []
         for action in actions:
             match action:
-                case Send():
-                    sends.append(action)
+                case Send() | SendStructure() | DropStructure():
+                    deliveries.append(action)
                 case EndEpochOnDevices():
                     cluster.end_epoch()
                 case StartPass():
@@ -198,7 +200,7 @@ class _Run:
                     self._observer.pass_ended(self._record.add_pass(action))
                 case TrainingEnded():
                     self._ended = action
-        return sends
+        return deliveries
 
     def _show(self) -> None:
         now = perf_counter()

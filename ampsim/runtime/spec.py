@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ampsim.data import DATASETS
+from ampsim.data.dataset import DataSpec
 from ampsim.ir.graph import Graph
 from ampsim.ir.node import TrainingSetup
 from ampsim.models import find_model
 from ampsim.ops.optimizers import OPTIMIZERS
+from ampsim.ops.table import ArraySpec
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ClusterSpec:
 
     seed: int
     model: Choice
-    data: Choice
+    data: DataSpec
     optimizer: Choice
     min_update_frequency: int
     max_batch: int
@@ -44,8 +45,7 @@ class ClusterSpec:
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""
         sys.path[:0] = [path for path in self.import_paths if path not in sys.path]
-        data = DATASETS[self.data.name](self.seed, **self.data.options).spec
-        graph: Graph = find_model(self.model.name)(data, **self.model.options)
+        graph = find_model(self.model.name)(self.data, **self.model.options)
         if graph.fingerprint != self.fingerprint:
             raise ValueError(
                 f"model {self.model.name} built another graph here than in the controller: "
@@ -66,6 +66,10 @@ class ClusterSpec:
     def from_wire(cls, plain: Mapping[str, Any]) -> ClusterSpec:
         """The spec that `to_wire` wrote."""
         values = dict(plain)
-        for name in ("model", "data", "optimizer"):
+        for name in ("model", "optimizer"):
             values[name] = Choice(**values[name])
+        inputs = {
+            name: ArraySpec(tuple(spec["shape"]), spec["dtype"]) for name, spec in values["data"]["inputs"].items()
+        }
+        values["data"] = DataSpec(**{**values["data"], "inputs": inputs})
         return cls(**{**values, "import_paths": tuple(values["import_paths"])})
