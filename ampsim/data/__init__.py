@@ -7,5 +7,6 @@ from collections.abc import Callable
 from ampsim.data.dataset import Dataset
 from ampsim.data.list_reduction import ListReduction
 from ampsim.data.mnist import Mnist
+from ampsim.data.sst import Sst
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist, "list-reduction": ListReduction}
+DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist, "list-reduction": ListReduction, "sst": Sst}
