@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ampsim.data.babi15 import Babi15
 from ampsim.data.dataset import Dataset
 from ampsim.data.list_reduction import ListReduction
 from ampsim.data.mnist import Mnist
 from ampsim.data.sst import Sst
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": Mnist, "list-reduction": ListReduction, "sst": Sst}
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "mnist": Mnist,
+    "list-reduction": ListReduction,
+    "sst": Sst,
+    "babi15": Babi15,
+}

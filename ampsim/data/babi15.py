@@ -1,0 +1,122 @@
+"""bAbI task 15, basic deduction, as graphs; the text of its 10,000-question version ships inside the package
+(babi15-train.txt.gz, babi15-test.txt.gz; babi15-licence.txt has the licence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+from numpy.typing import NDArray
+
+from ampsim.data.babi_text import Story, read_stories
+from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split, Structure
+from ampsim.errors import DataError
+from ampsim.ops.table import ArraySpec
+
+TRAIN_FILE = Path(__file__).with_name("babi15-train.txt.gz")
+TEST_FILE = Path(__file__).with_name("babi15-test.txt.gz")
+IS, FEAR, IS_REVERSED, FEAR_REVERSED = range(4)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A story's graph, and the nodes that are asked about and that are the answer."""
+
+    structure: Structure
+    asked: int
+    answer: int
+
+
+class Babi15:
+    """One question an instance, for graph networks; its graph has a node for each individual and species of the story.
+
+    Nodes are numbered from 0 in the order of their first appearance in the story. Edge types: 0 `is` (individual to
+    species), 1 `fear` (species to species), 2 and 3 the reverses of these. Inputs: `annotation` `float32[n, 1]`, 1 at
+    the node asked about, one message a node with fields (0, node); `answer` `int64[n]`, 1 at the node that is the
+    answer, one message of n rows with fields (0, 0). Structure: `source`, `target`, `type` `int64[e]`, directed edges
+    with the reverses, sorted by (source, type, target), and `nodes` `int64[1]`, n.
+
+    `validation` of the 10,000 training questions are held out as the validation set: stories drawn by the seed,
+    rounded up to whole stories. `limit`, if given, keeps only that many questions of each split.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        validation: Annotated[int, Gt(0)] = 1000,
+        limit: Annotated[int, Gt(0)] | None = None,
+    ) -> None:
+        self._seed, self._validation, self._limit = seed, validation, limit
+        self.spec = DataSpec(
+            inputs={"annotation": ArraySpec((1,)), "answer": ArraySpec((), "int64")},
+            rows=1,
+            fields={"t": 8, "node": 16},
+            sizes={"edge_types": 4, "annotation": 1},
+        )
+
+    @cached_property
+    def splits(self) -> Mapping[str, Split]:
+        """The questions of each split; reads the text."""
+        return {split: Split(keys=len(some), examples=len(some)) for split, some in self._questions.items()}
+
+    def instances(self, split: str, epoch: int) -> Iterator[Instance]:
+        """The questions of a split; the training set is shuffled anew each epoch, by (seed, epoch)."""
+        questions = self._questions[split]
+        order = np.arange(len(questions))
+        if split == TRAIN:
+            order = np.random.default_rng([self._seed, 1, epoch]).permutation(order)
+        return _instances(questions, order)
+
+    @cached_property
+    def _questions(self) -> dict[str, list[_Question]]:
+        stories = read_stories(TRAIN_FILE)
+        held_out, rest = list[Story](), list[Story]()
+        missing = self._validation
+        for index in np.random.default_rng([self._seed, 0]).permutation(len(stories)).tolist():
+            (held_out if missing > 0 else rest).append(stories[index])
+            missing -= len(stories[index].questions)
+        if not rest:
+            number = sum(len(story.questions) for story in stories)
+            raise DataError(
+                f"data.validation: {self._validation} of the {number} training questions leave none to train on"
+            )
+        splits = {TRAIN: rest, VALIDATION: held_out, TEST: read_stories(TEST_FILE)}
+        return {
+            split: [question for story in some for question in _questions(story)][: self._limit]
+            for split, some in splits.items()
+        }
+
+
+def _questions(story: Story) -> list[_Question]:
+    """The questions of a story; they share its graph, in which every node has an edge, and so its reverse, too."""
+    nodes = story.nodes
+    edges = list[tuple[int, int, int]]()
+    for facts, forward, backward in ((story.species, IS, IS_REVERSED), (story.fears, FEAR, FEAR_REVERSED)):
+        for what, other in facts.items():
+            edges += [(nodes[what], forward, nodes[other]), (nodes[other], backward, nodes[what])]
+    source, kind, target = np.array(sorted(edges), np.int64).T.copy()
+    structure = {"source": source, "target": target, "type": kind, "nodes": np.array([len(nodes)])}
+    return [_Question(structure, nodes[name], nodes[answer]) for name, answer in story.questions]
+
+
+def _instances(questions: list[_Question], order: NDArray[np.int64]) -> Iterator[Instance]:
+    """An instance for each question of `order`; questions of as many nodes share their fields."""
+    shared: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    one_field = np.zeros((1, 2), np.int64)
+    for question in (questions[index] for index in order.tolist()):
+        n = int(question.structure["nodes"][0])
+        if n not in shared:
+            shared[n] = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1), np.ones(n, np.int64)
+        fields, ones = shared[n]
+        annotation, answer = np.zeros((n, 1), np.float32), np.zeros(n, np.int64)
+        annotation[question.asked] = 1
+        answer[question.answer] = 1
+        inputs = {"annotation": Messages((annotation,), fields, ones), "answer": Messages((answer,), one_field)}
+        yield Instance(inputs, size=1, structure=question.structure)
