@@ -6,11 +6,14 @@ from collections.abc import Callable
 from importlib import import_module
 
 from ampsim.ir.graph import Graph
+from ampsim.models.ggsnn import ggsnn
 from ampsim.models.mlp import mlp
+from ampsim.models.rnn import rnn
+from ampsim.models.tree_lstm import tree_lstm
 
 Build = Callable[..., Graph]
 
-BUILT_IN: dict[str, Build] = {"mlp": mlp}
+BUILT_IN: dict[str, Build] = {"mlp": mlp, "rnn": rnn, "tree_lstm": tree_lstm, "ggsnn": ggsnn}
 
 
 def find_model(name: str) -> Build:

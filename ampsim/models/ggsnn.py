@@ -1,0 +1,90 @@
+"""The gated graph network (Li et al., 2016) over graphs with typed edges: the paper's bAbI 15 and QM9 workloads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt
+
+from ampsim.data.dataset import DataSpec
+from ampsim.ir.builder import GraphBuilder
+from ampsim.ir.graph import Graph
+from ampsim.ir.structure import Structure
+from ampsim.ops.table import Array
+
+T, NODE = 1, 2
+"""Columns of a state: the step, and the graph's node (behind `edges`, the edge)."""
+
+
+def ggsnn(
+    data: DataSpec,
+    *,
+    hidden: Annotated[int, Gt(0)] = 100,
+    steps: Annotated[int, Gt(0)] = 4,
+    readout: Literal["node_selection", "gated_sum"] = "gated_sum",
+) -> Graph:
+    """For `annotation float32[rows, k]` at the nodes; `source`, `target`, `type` and `nodes` give the shape.
+
+    `hidden` has the units of a node's state, `steps` is how often messages go along the edges. `readout` is
+    node_selection (input `answer`) or gated_sum (input `dipole`). The heavy nodes are edge0, edge1, ..., and gru.
+
+        annotation - start - loop - leave - (again) copy - edges - by_type - edge0.. - any_type - into - sum - gru - step
+                               |       \\                \\----------------------------------------------/        |
+                               \\--------\\-------------------------------------------------------------------------/
+                                         (done) - all - readout - loss
+    """
+    graph = GraphBuilder(data.inputs, data.fields)
+    loop = graph.phi("loop", graph.transform("start", "pad", graph.input("annotation"), units=hidden), loops=1)
+    again, done = graph.cond("leave", loop, 2, lambda states, structure: (states[:, T] >= steps).astype(int))
+    outward, here = graph.bcast("copy", again, 2)
+    edges = graph.flatmap("edges", outward, _outgoing)
+    types = data.sizes["edge_types"]
+    by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
+    mapped = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
+    incoming = graph.transform("sum", "sum_rows", graph.group("into", graph.phi("any_type", *mapped), _into_node))
+    state = graph.transform("gru", "gru", incoming, here, units=hidden)
+    graph.back(loop, graph.count_up("step", state, "t"))
+    together = graph.group("all", done, _whole_graph)
+    if readout == "node_selection":
+        scores = graph.transform("scores", "linear", together, units=1)
+        graph.loss("loss", "node_selection", scores, graph.input("answer"))
+    else:
+        sums = graph.transform("readout", "gated_sum", together, units=hidden)
+        graph.loss("loss", "squared_error", graph.transform("dipole", "linear", sums, units=1), graph.input("dipole"))
+    return graph.graph()
+
+
+def _outgoing(states: Array, structure: Structure) -> tuple[Array, Array]:
+    """A copy for every edge that leaves the node, whose number takes the node's place in the state."""
+    source = structure["source"]
+    first = np.searchsorted(source, states[:, NODE], side="left")
+    counts = np.searchsorted(source, states[:, NODE], side="right") - first
+    numbers = np.repeat(np.arange(len(states)), counts)
+    copies = states[numbers]
+    copies[:, NODE] = np.arange(len(numbers)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return numbers, copies
+
+
+def _edge_type(states: Array, structure: Structure) -> Array:
+    return structure["type"][states[:, NODE]]
+
+
+def _into_node(states: Array, structure: Structure) -> Array:
+    """The group is the edge's target; in the order of the edges."""
+    target = structure["target"]
+    order = np.argsort(target, kind="stable")
+    place = np.empty(len(target), np.int64)
+    degree = np.bincount(target)
+    place[order] = np.arange(len(target)) - np.repeat(np.cumsum(degree) - degree, degree)
+    edges = states[:, NODE]
+    group = states.copy()
+    group[:, NODE] = target[edges]
+    return np.column_stack([group, place[edges], degree[target[edges]]])
+
+
+def _whole_graph(states: Array, structure: Structure) -> Array:
+    """The group is the instance, in the order of its nodes."""
+    group = np.zeros_like(states)
+    group[:, 0] = states[:, 0]
+    return np.column_stack([group, states[:, NODE], np.full(len(states), structure["nodes"][0])])

@@ -1,0 +1,47 @@
+"""A recurrent network over lists of any length: the loop of the paper's list reduction workload."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Gt
+
+from ampsim.data.dataset import DataSpec
+from ampsim.ir.builder import GraphBuilder
+from ampsim.ir.graph import Graph
+from ampsim.ir.structure import Structure
+from ampsim.ops.table import Array
+
+T, LENGTH = 1, 2
+"""Columns of a state: the step, and how many there are."""
+
+
+def rnn(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden: Annotated[int, Gt(0)] = 128) -> Graph:
+    """A vanilla RNN with ReLU units for `token int64[rows]`, `start int64[rows]` and `label int64[rows]`.
+
+    `hidden` has the units of the state that goes round, `embedding` those of a token. What the loop starts from is
+    learnt: the embedding of `start`. The heavy node is linear1.
+
+        token - embed ---\\
+        start - first - loop - concat1 - linear1 - relu1 - step - leave - linear2 - loss
+                          \\----------------------------------------/
+    """
+    graph = GraphBuilder(data.inputs, data.fields)
+    token = graph.transform(
+        "embed", "embedding", graph.input("token"), vocabulary=data.sizes["vocabulary"], units=embedding
+    )
+    first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
+    loop = graph.phi("loop", first, loops=1)
+    both = graph.concat("concat1", token, loop)
+    state = graph.transform("relu1", "relu", graph.transform("linear1", "linear", both, units=hidden))
+    state = graph.count_up("step", state, "t")
+    again, done = graph.cond("leave", state, 2, _is_over)
+    graph.back(loop, again)
+    logits = graph.transform("linear2", "linear", done, units=data.classes)
+    graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
+    return graph.graph()
+
+
+def _is_over(states: Array, structure: Structure) -> Array:
+    over: Array = (states[:, T] >= states[:, LENGTH]).astype(int)
+    return over
