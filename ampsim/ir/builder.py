@@ -71,6 +71,8 @@ class GraphBuilder:
         losses = [name for name, spec in nodes.items() if isinstance(spec, LossSpec)]
         outputs = {name: len(spec.outputs) for name, spec in nodes.items()}
         problems = self._problems + structural_problems(tuple(self._inputs), outputs, self._connections)
+        if len(losses) > 1:
+            problems.append(f"there are {len(losses)} loss nodes ({', '.join(losses)}): a graph has one")
         if not losses and not self._problems:
             problems.append("there is no loss node, so nothing can be learnt: end the graph with loss(...)")
         if problems:
