@@ -77,6 +77,8 @@ class LiveWatcher(PlainWatcher):
 
     def progress(self, progress: Progress) -> None:
         head = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            head.add_column(no_wrap=True)
         head.add_row(
             Text(f"epoch {progress.epoch}/{progress.epochs} {progress.split}", style="bold"),
             ProgressBar(total=progress.instances_expected, completed=progress.instances, width=24),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -76,9 +77,14 @@ class Mnist:
 
 def _load(file: Path) -> dict[str, NDArray[np.uint8]]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+        with file.open("rb") as opened:
+            archive = np.load(opened, allow_pickle=False)
+            arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+        for part, count in (("train", TRAINING_IMAGES), ("test", TEST_IMAGES)):
+            if arrays[f"x_{part}"].shape != (count, 28, 28) or arrays[f"y_{part}"].shape != (count,):
+                raise ValueError(f"its {part} arrays do not hold {count} images and labels")
+        return arrays
     except OSError as error:
         raise DataError(f"{file}: cannot read MNIST: {error}") from error
-    except (KeyError, ValueError, BadZipFile) as error:
+    except (EOFError, IndexError, KeyError, ValueError, BadZipFile, zlib.error) as error:
         raise DataError(f"{file}: cannot read MNIST ({error}): install ampsim again") from error

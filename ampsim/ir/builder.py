@@ -150,12 +150,15 @@ class GraphBuilder:
     def graph(self) -> Graph:
         """The finished graph. Raises GraphError with every problem found."""
         nodes = {name: spec for name, spec in self._nodes.items() if spec is not None}
+        losses = [name for name, spec in nodes.items() if isinstance(spec, LossSpec)]
         problems = list(self._problems)
         for name, left in self._open.items():
             if left:
                 problems.append(f"{name}: {left} of its inputs are open: connect them with back(...)")
         problems += structural_problems(tuple(self._inputs), nodes, self._connections)
-        if not any(isinstance(spec, LossSpec) for spec in nodes.values()) and not self._problems:
+        if len(losses) > 1:
+            problems.append(f"there are {len(losses)} loss nodes ({', '.join(losses)}): a graph has one")
+        if not losses and not self._problems:
             problems.append("there is no loss node, so nothing can be learnt: end the graph with loss(...)")
         if problems:
             raise GraphError(problems)

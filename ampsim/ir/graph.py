@@ -57,8 +57,9 @@ class Graph:
                 self._payloads[Target(name, port, Direction.FORWARD)] = payload
                 self._payloads[Target(name, port, Direction.INFERENCE)] = payload
             for port, payload in enumerate(spec.outputs):
-                gradients = tuple(array for array in payload if array.dtype.startswith("float"))
-                self._payloads[Target(name, port, Direction.BACKWARD)] = gradients
+                floats = tuple(array for array in payload if array.dtype.startswith("float"))
+                learns = spec.parameterised or any(spec.wanted)
+                self._payloads[Target(name, port, Direction.BACKWARD)] = floats if learns else ()
 
     def target(self, node: str, direction: Direction, port: int) -> Target:
         """Where a message goes that leaves `node` by `port` in `direction`."""
@@ -66,7 +67,7 @@ class Graph:
         return Target(*ports[Port(node, port)], direction)
 
     def payload(self, target: Target) -> Payload | None:
-        """The arrays of a message to `target` (a gradient may also be left out); None if there is no such port."""
+        """The arrays of a message to `target`; None if there is no such port."""
         return self._payloads.get(target)
 
     @property

@@ -60,10 +60,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from error
     parsed = []
     for number, line in enumerate(lines, start=1):
         try:
-            parsed.append(json.loads(line))
+            content = json.loads(line)
+            if not isinstance(content, dict):
+                raise ValueError("it is no object")
+            parsed.append(content)
         except ValueError as error:
             if number == len(lines):
                 break

@@ -36,6 +36,14 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """Messages to the controller that were refused: how many, and what was wrong with the first of them."""
+
+    count: int
+    texts: list[str]
+
+
+@dataclass(frozen=True)
 class DeviceIdentity:
     """Which process a device is, and what its arithmetic runs on (`ampsim.blas.record`)."""
 
@@ -75,7 +83,7 @@ class Cluster(ABC):
         """Tell every device that the pipeline has drained."""
 
     @abstractmethod
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
+    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
         """What has come, as soon as something has; nothing after `timeout_s`, or when a signal asks to stop."""
 
     @abstractmethod

@@ -146,7 +146,9 @@ class ControllerCore:
                     self._reports.append((loss, metric, rows))
                     actions += self._retire(instance)
             case DeviceEndedEpoch(device):
-                self._waiting_for.discard(device)
+                if device not in self._waiting_for:
+                    return []
+                self._waiting_for.remove(device)
                 return [] if self._waiting_for else self._end_pass(now_s)
         actions += self._fill()
         if self._in_flight:

@@ -170,7 +170,7 @@ class DeviceProcess:
                         else:
                             self._core.handle(Deliver(*from_packet(packet, self._graph, self._here)))
                     except WireError as error:
-                        self._refuse(f"from {bundle.sender}: {error}")
+                        self._socket.refused.add(f"from {bundle.sender}: {error}")
             case "end_epoch":
                 self._act(self._core.handle(EndEpoch()))
             case "collect":
@@ -179,10 +179,7 @@ class DeviceProcess:
             case "bye":
                 self._finished = True
             case _:
-                self._refuse(f"from {bundle.sender}: no such kind of message: {bundle.kind!r}")
-
-    def _refuse(self, text: str) -> None:
-        self._socket.refused.append(text)
+                self._socket.refused.add(f"from {bundle.sender}: no such kind of message: {bundle.kind!r}")
 
     def _act(self, actions: Iterable[DeviceAction], began_s: float = 0.0, ended_s: float = 0.0) -> None:
         name = self._socket.name
@@ -209,16 +206,16 @@ class DeviceProcess:
     def _send_interval(self) -> None:
         socket = self._socket
         counts = self._core.take_counts()
+        count, texts = socket.refused.take()
         body: dict[str, Any] = {
             "times": self._meter.take_interval(),
             "counts": counts.to_wire(),
             "bytes_sent": socket.bytes_sent,
             "bytes_received": socket.bytes_received,
-            "refused": socket.refused[:20],
-            "refused_count": len(socket.refused),
+            "refused": texts,
+            "refused_count": count,
             "held": {} if counts.batches else self._core.held(),
         }
         socket.bytes_sent = socket.bytes_received = 0
-        socket.refused.clear()
         spans: np.ndarray[Any, Any] = self._spans.take()
         socket.send(CONTROLLER, Bundle("interval", socket.name, body, [Packet(("spans",), (spans,))]))

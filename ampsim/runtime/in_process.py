@@ -12,7 +12,7 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval
+from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
 from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
 from ampsim.runtime.device_core import (
     Collect,
@@ -44,7 +44,7 @@ class InProcessCluster(Cluster):
         self._cores = {name: DeviceCore(name, graph, spec.placement, setup, spec.max_batch) for name in names}
         self._meters = {name: Meter() for name in names}
         self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
-        self._events: deque[ControllerEvent | Interval] = deque()
+        self._events: deque[ControllerEvent | Interval | Refused] = deque()
         self._parameters: dict[str, Array] = {}
         arithmetic = blas.record()
         self.identities = {name: DeviceIdentity(os.getpid(), arithmetic) for name in names}
@@ -73,7 +73,7 @@ class InProcessCluster(Cluster):
         for name, core in self._cores.items():
             self._act(name, core.handle(EndEpoch()))
 
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
+    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
         """Run rounds until something is there for the controller, or the time is up. Raises Stalled."""
         deadline = perf_counter() + timeout_s
         while not self._events and perf_counter() < deadline:

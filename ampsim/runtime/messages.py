@@ -43,11 +43,13 @@ def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Ta
         raise WireError(f"states int64[n, {len(graph.schema.fields)}] expected, found {states.dtype}{states.shape}")
     if rows.dtype != np.int64 or rows.shape != (count,) or int(rows.min()) < 1:
         raise WireError(f"row counts int64[{count}] of at least 1 expected, found {rows.dtype}{rows.shape}")
-    total = int(rows.sum())
-    if payload or target.direction is not Direction.BACKWARD:
-        found = [(array.dtype.name, array.shape) for array in payload]
-        if found != [(spec.dtype, (total, *spec.shape)) for spec in expected]:
-            raise WireError(f"{target.node} takes {', '.join(map(str, expected))} of {total} rows, found {found}")
+    total = sum(rows.tolist())
+    if target == REPORT and total != count:
+        raise WireError(f"one row of figures for each of {count} states expected, found {total} rows")
+    found = [(array.dtype.name, array.shape) for array in payload]
+    if found != [(spec.dtype, (total, *spec.shape)) for spec in expected]:
+        takes = ", ".join(map(str, expected)) or "no payload"
+        raise WireError(f"{target.node} takes {takes} for {total} rows, found {found}")
     return target, Batch(states, rows, tuple(payload))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval
+from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
 from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
 from ampsim.runtime.device_core import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
@@ -85,8 +85,12 @@ class ProcessCluster(Cluster):
     def end_epoch(self) -> None:
         self._tell_all("end_epoch")
 
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval]:
-        return [event for bundle in self._bundles(timeout_s) for event in self._events(bundle)]
+    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
+        events: list[ControllerEvent | Interval | Refused] = []
+        for bundle in self._bundles(timeout_s):
+            events += self._events(bundle)
+        count, texts = self._socket.refused.take()
+        return [*events, Refused(count, texts)] if count else events
 
     def collect(self, timeout_s: float) -> Collected:
         self._tell_all("collect")
@@ -168,7 +172,7 @@ class ProcessCluster(Cluster):
                     try:
                         target, batch = from_packet(packet, self._graph, (CONTROLLER,))
                     except WireError as error:
-                        self._socket.refused.append(f"from {bundle.sender}: {error}")
+                        self._socket.refused.add(f"from {bundle.sender}: {error}")
                     else:
                         yield Report(batch) if target == REPORT else Home(batch)
             case "epoch_ended":

@@ -9,8 +9,9 @@ from socket import gethostname
 from typing import Any
 
 from ampsim.data.dataset import TRAIN
+from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import DeviceIdentity, Interval
+from ampsim.runtime.cluster import DeviceIdentity, Interval, Refused
 from ampsim.runtime.controller_core import PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
@@ -87,6 +88,7 @@ class RunRecord:
         self._header = dict(header)
         self._passes: dict[str, dict[str, Any]] = {}
         self._trained = 0
+        self._refused = 0
         self._epochs = 0
         self._closing: dict[str, Any] = {}
 
@@ -94,6 +96,11 @@ class RunRecord:
         """Log an interval of a device."""
         self.devices[interval.device].add(interval)
         self.directory.add_interval(interval)
+
+    def add_refused(self, refused: Refused) -> None:
+        """Log messages to the controller that were refused."""
+        self._refused += refused.count
+        self.directory.add_refusals(CONTROLLER, self.wall_s, refused.texts)
 
     def add_pass(self, ended: PassEnded) -> dict[str, Any]:
         """Log a pass; the line of metrics.jsonl that was written."""
@@ -163,6 +170,7 @@ class RunRecord:
             "wall_s": self.wall_s,
             **passes,
             "staleness": {"mean": staleness.mean, "max": staleness.maximum},
+            "refused_messages": self._refused,
             **self._closing,
             "devices": {name: totals.to_json(self.identities.get(name)) for name, totals in self.devices.items()},
             "nodes": nodes,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ampsim.config.load import Experiment
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
-from ampsim.runtime.cluster import Cluster, Delivery, Interval
+from ampsim.runtime.cluster import Cluster, Delivery, Interval, Refused
 from ampsim.runtime.controller_core import (
     ControllerAction,
     ControllerCore,
@@ -174,6 +174,8 @@ class _Run:
             if isinstance(event, Interval):
                 self._record.add_interval(event)
                 self._stall.note(event)
+            elif isinstance(event, Refused):
+                self._record.add_refused(event)
             else:
                 self._stall.moved()
                 deliveries += self._perform(self._core.handle(event, self._now_s()), cluster)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -40,11 +40,11 @@ class RunDirectory:
         try:
             path = out or _next_free(RUNS, name)
             path.mkdir(parents=True, exist_ok=True)
-            if (path / SUMMARY).exists() or (path / CONFIG).exists():
+            if any((path / file).exists() for file in (CONFIG, SUMMARY)):
                 raise BadInput(f"{path}: holds a run already: give another directory to --out, or remove it")
-            directory = cls(path)
-            directory._replace(CONFIG, config.encode())
-            return directory
+            with (path / CONFIG).open("x") as file:  # of two runs at the same moment, one fails here
+                file.write(config)
+            return cls(path)
         except OSError as error:
             where = out or RUNS
             raise BadInput(f"{where}: cannot make a run directory there: {error.strerror or error}") from error
@@ -71,7 +71,7 @@ class RunDirectory:
 
     def write_parameters(self, parameters: Mapping[str, Array]) -> str:
         """`node.parameter -> float32[...]`; their sha256 (see `parameters_sha256`)."""
-        arrays = {name: np.ascontiguousarray(parameters[name]) for name in sorted(parameters)}
+        arrays = {name: np.asarray(parameters[name], order="C") for name in sorted(parameters)}
         self._replace(PARAMETERS, save(arrays))
         return parameters_sha256(arrays)
 
@@ -98,8 +98,12 @@ class RunDirectory:
         self._append(f"{DEVICES}/{interval.device}.jsonl", _json(line))
         if interval.spans is not None and len(interval.spans):
             self._append(f"{SPANS}/{interval.device}.bin", interval.spans.tobytes())
-        for text in interval.refused:
-            self._append(f"{LOGS}/{interval.device}.refused.log", f"{interval.times['t1_s']:.3f} s: {text}\n".encode())
+        self.add_refusals(interval.device, interval.times["t1_s"], interval.refused)
+
+    def add_refusals(self, process: str, time_s: float, texts: Iterable[str]) -> None:
+        """A line of logs/<process>.refused.log for each refused message that is told of."""
+        for text in texts:
+            self._append(f"{LOGS}/{process}.refused.log", f"{time_s:.3f} s: {text}\n".encode())
 
     def close(self) -> None:
         """Close the files that lines were added to."""

@@ -17,9 +17,31 @@ from ampsim.runtime.wire import Buffer, Bundle, WireError, decode, encode
 MAX_FRAME_BYTES = 2**30
 LINGER_MS = 1000
 MAX_DRAINED = 256
+TOLD_REFUSALS = 20
+LONGEST_REFUSAL = 500
 CONTROLLER = "controller"
 
 _OPTIONS = {zmq.SNDHWM: 0, zmq.RCVHWM: 0, zmq.LINGER: LINGER_MS, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}
+
+
+class Refusals:
+    """Messages that were refused since the last `take`: how many, and what was wrong with the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note a refused message; `text` is cut, since it may quote what a stranger sent."""
+        self.count += 1
+        if len(self.texts) < TOLD_REFUSALS:
+            self.texts.append(text[:LONGEST_REFUSAL])
+
+    def take(self) -> tuple[int, list[str]]:
+        """Their number, and the texts of the first; both are then forgotten."""
+        taken = self.count, self.texts
+        self.count, self.texts = 0, []
+        return taken
 
 
 class _Sockets:
@@ -29,7 +51,7 @@ class _Sockets:
         self.name = name
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.refused: list[str] = []
+        self.refused = Refusals()
         self._context = zmq.Context()
         self._poller = zmq.Poller()
 
@@ -66,7 +88,7 @@ class _Sockets:
         try:
             return decode(frames)
         except WireError as error:
-            self.refused.append(str(error))
+            self.refused.add(str(error))
             return None
 
 
@@ -110,7 +132,7 @@ class ControllerSocket(_Sockets):
             if bundle is None:
                 continue
             if bundle.sender != sender or sender not in self._devices:
-                self.refused.append(f"a message from {sender!r} that says it is from {bundle.sender!r}")
+                self.refused.add(f"a message from {sender!r} that says it is from {bundle.sender!r}")
                 continue
             bundles.append(bundle)
         return bundles

@@ -22,7 +22,7 @@ SPAN = np.dtype(
 """One record of spans/<device>.bin; `node` is an index into the nodes of spans/index.json."""
 
 MAX_SPANS = 200_000
-"""Spans kept of each device in a run: 4 MB. Later ones are left out, and the summary says so."""
+"""Spans kept of each device in a run: 4 MB. Later ones are left out."""
 
 
 class SpanRecorder:

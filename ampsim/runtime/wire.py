@@ -51,7 +51,7 @@ def encode(bundle: Bundle) -> list[Buffer]:
     described = []
     frames: list[Buffer] = [b""]
     for packet in bundle.packets:
-        arrays = [np.ascontiguousarray(array) for array in packet.arrays]
+        arrays = [np.asarray(array, order="C") for array in packet.arrays]
         described.append([packet.address, [[array.dtype.str, array.shape] for array in arrays]])
         frames += [array.reshape(-1).view(np.uint8).data if array.size else b"" for array in arrays]
     frames[0] = msgpack.packb([PROTOCOL, bundle.kind, bundle.sender, bundle.body, described])

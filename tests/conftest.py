@@ -1,0 +1,256 @@
+"""What all tests share: one BLAS for every process, no process left behind, and `ampsim` as a user would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import settings
+
+from ampsim import blas
+
+# Before any test module loads NumPy: what is computed in this process uses the kernel of the device processes.
+blas.configure()
+
+# A loaded machine is slow now and then; that is no failure.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
+
+# Like the installed script, without the current folder on the path of imports.
+AMPSIM = (sys.executable, "-P", "-m", "ampsim")
+PATIENCE_S = 60.0
+GONE_AFTER_S = 3.0
+"""What is demanded: after this time no process of a run is left."""
+BUSY_MACHINE_S = 7.0
+"""What is added to it before a test fails, for machines that have other things to do."""
+
+
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> float:
+    """Wait for a condition, looking all the time; the seconds it took. Fails, naming `what`, after `patience_s`."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > patience_s:
+            pytest.fail(f"not within {patience_s:.0f} s: {what}")
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a zombie doesn't."""
+    alive = []
+    for process in processes:
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return alive
+
+
+def mentioning(*markers: str) -> list[psutil.Process]:
+    """Running processes with one of `markers` in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(marker in argument for argument in process.cmdline() for marker in markers):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            pass
+    return living(found)
+
+
+def fail_on(left: Sequence[psutil.Process]) -> None:
+    """Kill what is left, and fail if there was anything."""
+    told = []
+    for process in left:
+        try:
+            told.append(f"{process.pid}: {' '.join(process.cmdline())}")
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    assert not told, "processes were left behind:\n" + "\n".join(told)
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+
+    def left() -> list[psutil.Process]:
+        return living([p for p in psutil.Process().children(recursive=True) if p.pid not in before])
+
+    deadline = time.monotonic() + GONE_AFTER_S
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    fail_on(left())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON document in which every number is one that JSON knows."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path} is no JSON: it has {constant}")
+
+    document: dict[str, Any] = json.loads(path.read_text(), parse_constant=refuse)
+    return document
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The documents of a .jsonl file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Run:
+    """`ampsim run`, started as a process of its own. Its sockets lie in a folder that no other run has."""
+
+    def __init__(self, arguments: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
+        # Short, because the path of a socket may not be long.
+        self.temporary = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+        self.path = self.temporary / "run"
+        self._output = (self.temporary / "stdout").open("w+b")
+        self._errors = (self.temporary / "stderr").open("w+b")
+        self.controller = subprocess.Popen(
+            [*AMPSIM, "run", *arguments, "--out", str(self.path)],
+            cwd=cwd,
+            env={**os.environ, **environment, "TMPDIR": str(self.temporary)},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._errors,
+        )
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return read_json(self.path / "summary.json")
+
+    @property
+    def output(self) -> str:
+        return Path(self._output.name).read_text()
+
+    @property
+    def errors(self) -> str:
+        return Path(self._errors.name).read_text()
+
+    @property
+    def socket_folders(self) -> list[Path]:
+        return list(self.temporary.glob("ampsim-*"))
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes of the run that are left."""
+        return mentioning(str(self.temporary))
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of a device or of the guard, waiting for it to be started."""
+        found: list[psutil.Process] = []
+
+        def started() -> bool:
+            for process in self.processes():
+                try:
+                    line = process.cmdline()
+                except psutil.NoSuchProcess:
+                    continue
+                if line[-2:] == ["--name", name] or (name == "guard" and any("guard.py" in part for part in line)):
+                    found.append(process)
+            self._check_alive()
+            return bool(found)
+
+        wait_until(started, f"{name} is started")
+        return found[0]
+
+    def wait_for_training(self) -> None:
+        """Until the first pass has been recorded, and with it the pids of the devices."""
+
+        def trains() -> bool:
+            self._check_alive()
+            file = self.path / "metrics.jsonl"
+            return file.exists() and file.stat().st_size > 0
+
+        wait_until(trains, "a line of metrics.jsonl")
+        assert all(device["pid"] for device in self.summary["devices"].values())
+
+    def wait_for_file(self, path: Path) -> None:
+        """Until the run has made a file."""
+
+        def there() -> bool:
+            self._check_alive()
+            return path.exists()
+
+        wait_until(there, f"{path.name} is made")
+
+    def wait_until_gone(self) -> int:
+        """Until the controller and all other processes have ended; the exit code. Fails for what it leaves behind."""
+        took = wait_until(
+            lambda: self.controller.poll() is not None and not self.processes(),
+            f"all processes of the run are gone; there are {[' '.join(p.cmdline()[-4:]) for p in self.processes()]}",
+            GONE_AFTER_S + BUSY_MACHINE_S,
+        )
+        print(f"gone after {took:.2f} s ({GONE_AFTER_S:.0f} s are allowed)")
+        assert not self.socket_folders, "the folder of the sockets was left behind"
+        return self.controller.wait()
+
+    def finish(self) -> int:
+        """Wait for the end of a run that ends by itself; the exit code."""
+        self.controller.wait(PATIENCE_S)
+        return self.wait_until_gone()
+
+    def clean_up(self) -> None:
+        left = self.processes()
+        self.controller.kill()
+        self.controller.wait()
+        self._output.close()
+        self._errors.close()
+        try:
+            fail_on(left)
+        finally:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def _check_alive(self) -> None:
+        if self.controller.poll() is not None:
+            pytest.fail(f"the run ended early, with exit code {self.controller.returncode}: {self.errors}")
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `ampsim run CONFIG` with `--set` for each keyword-like string; whatever happens, it is gone at the end."""
+    runs: list[Run] = []
+
+    def _start(
+        config: str, *overrides: str, options: Sequence[str] = (), environment: dict[str, str] | None = None
+    ) -> Run:
+        sets = [part for override in overrides for part in ("--set", override)]
+        run = Run([config, *sets, *options], tmp_path, environment or {})
+        runs.append(run)
+        return run
+
+    yield _start
+    for run in runs:
+        run.clean_up()
+
+
+Ampsim = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def ampsim(tmp_path: Path) -> Ampsim:
+    """Run a command of `ampsim` in an empty folder, to its end."""
+
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        settings: dict[str, Any] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": PATIENCE_S}
+        environment = options.pop("environment", {})
+        return subprocess.run(
+            [*AMPSIM, *map(str, arguments)], env={**os.environ, **environment}, **{**settings, **options}
+        )
+
+    return run

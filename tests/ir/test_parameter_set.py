@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampsim.ir.parameters import ParameterSet, parameter_generator
+from ampsim.ops import OPTIMIZERS, ParameterSpec
+from ampsim.ops.linear import unit_normal
+
+SPECS = {"weight": ParameterSpec((2, 3), unit_normal), "bias": ParameterSpec((3,), unit_normal)}
+
+
+def parameter_set(node="linear1", seed=0, optimizer="sgd", frequency=1, **options):
+    return ParameterSet(node, SPECS, seed, OPTIMIZERS[optimizer](learning_rate=0.5, **options), frequency)
+
+
+def gradients(value=1.0):
+    return {name: np.full(spec.shape, value, np.float32) for name, spec in SPECS.items()}
+
+
+@given(frequency=st.integers(1, 6), messages=st.lists(st.integers(1, 4), min_size=1, max_size=8))
+def test_an_update_comes_as_soon_as_enough_messages_have_accumulated(frequency, messages):
+    parameters, accumulated, expected = parameter_set(frequency=frequency), 0, 0
+    for count in messages:
+        accumulated += count
+        due = accumulated >= frequency
+        assert parameters.accumulate(gradients(), count) == due
+        expected += due
+        accumulated = 0 if due else accumulated
+        assert parameters.version == expected
+    assert parameters.flush() == (accumulated > 0)
+    assert parameters.version == expected + (accumulated > 0)
+
+
+def test_the_gradient_of_an_update_is_the_sum_over_what_was_accumulated():
+    parameters = parameter_set(frequency=3)
+    before = dict(parameters.values)
+    for value in (1.0, 2.0, 4.0):
+        parameters.accumulate(gradients(value), 1)
+    for name, value in parameters.values.items():
+        np.testing.assert_allclose(value, before[name] - 0.5 * 7, rtol=1e-6)
+
+
+def test_nothing_moves_before_the_update_is_due():
+    parameters = parameter_set(frequency=3)
+    before = dict(parameters.values)
+    parameters.accumulate(gradients(), 2)
+    assert all(parameters.values[name] is value for name, value in before.items())
+    assert parameters.version == 0
+
+
+def test_a_flush_updates_with_what_is_there_and_then_there_is_nothing_left():
+    parameters = parameter_set(frequency=10)
+    assert parameters.flush() == 0
+    before = parameters.values["bias"]
+    parameters.accumulate(gradients(2.0), 1)
+    assert parameters.flush() == 1
+    np.testing.assert_allclose(parameters.values["bias"], before - 1, rtol=1e-6)
+    assert (parameters.flush(), parameters.version) == (0, 1)
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_values_are_replaced_and_never_written_to(optimizer):
+    parameters = parameter_set(optimizer=optimizer)
+    taken = []
+    for _ in range(3):
+        taken.append({name: (value, value.copy()) for name, value in parameters.values.items()})
+        parameters.accumulate(gradients(), 1)
+    for values in taken:
+        for value, copy in values.values():
+            np.testing.assert_array_equal(value, copy)
+    assert parameters.version == 3
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 0), ("momentum", 1), ("adam", 2)])
+def test_size_counts_values_gradients_and_optimizer_state(optimizer, copies):
+    parameters = parameter_set(optimizer=optimizer)
+    values = 4 * (2 * 3 + 3)
+    assert parameters.size_bytes == (2 + copies) * values
+    parameters.accumulate(gradients(), 1)
+    assert parameters.size_bytes == (2 + copies) * values
+
+
+def test_first_values_are_a_function_of_seed_and_name_alone():
+    one, same = parameter_set(seed=3), parameter_set(seed=3, optimizer="adam", frequency=5)
+    for name in SPECS:
+        np.testing.assert_array_equal(one.values[name], same.values[name])
+
+
+def test_another_seed_node_or_parameter_has_other_first_values():
+    drawn = {
+        (seed, name): tuple(parameter_generator(seed, name).standard_normal(4))
+        for seed in (0, 1, 2**40)
+        for name in ("linear1.weight", "linear1.bias", "linear2.weight", "linear11.weight")
+    }
+    assert len(set(drawn.values())) == len(drawn)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampsim.ir.store import DuplicateState, RowStore, UnknownState
+
+
+def two_arrays(rows: int, start: int = 0):
+    numbers = np.arange(start, start + rows)
+    return np.stack([numbers, -numbers], axis=1).astype(np.float32), numbers
+
+
+def slices(rows, arrays):
+    stops = np.cumsum(rows)
+    return [[array[stop - count : stop].tolist() for array in arrays] for count, stop in zip(rows, stops, strict=True)]
+
+
+@st.composite
+def makeups(draw, most: int = 10):
+    """Keys in one order and cut into batches, and again in another order with other cuts."""
+    keys = draw(st.lists(st.integers(0, 2**62), min_size=1, max_size=most, unique=True))
+
+    def cut(keys):
+        cuts = sorted(draw(st.sets(st.integers(1, len(keys)))) | {0, len(keys)})
+        return [keys[start:stop] for start, stop in pairwise(cuts)]
+
+    return cut(keys), cut(draw(st.permutations(keys)))
+
+
+@given(makeups(), st.randoms(use_true_random=False))
+def test_what_is_taken_in_any_make_up_is_what_a_dictionary_of_slices_would_give(makeup, random):
+    store, naive, start = RowStore(), {}, 0
+    puts, takes = makeup
+    for tag, keys in enumerate(puts):
+        rows = np.array([random.randrange(1, 4) for _ in keys])
+        arrays = two_arrays(rows.sum(), start)
+        start += rows.sum()
+        store.put(keys, rows, arrays, tag)
+        naive.update((key, (piece, tag)) for key, piece in zip(keys, slices(rows, arrays), strict=True))
+    assert len(store) == len(naive)
+    assert list(store) == list(naive)
+    for keys in takes:
+        rows, arrays, tags = store.take(keys)
+        pieces = slices(rows, arrays)
+        assert list(zip(pieces, tags, strict=True)) == [naive[key] for key in keys]
+        assert not any(key in store for key in keys)
+    assert (len(store), store.size_bytes) == (0, 0)
+
+
+def test_a_block_that_comes_out_whole_is_not_copied():
+    store, (values, numbers) = RowStore(), two_arrays(6)
+    store.put([7, 3, 5], np.array([1, 2, 3]), (values, numbers))
+    rows, (same_values, same_numbers), _ = store.take([7, 3, 5])
+    assert np.shares_memory(values, same_values)
+    assert np.shares_memory(numbers, same_numbers)
+    assert rows.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("keys", [[3, 7, 5], [7, 3], [7, 3, 5, 9]])
+def test_any_other_make_up_of_a_block_is_gathered_in_the_order_asked_for(keys):
+    store, (values, numbers) = RowStore(), two_arrays(6)
+    store.put([7, 3, 5], np.array([1, 2, 3]), (values, numbers))
+    store.put([9], np.array([1]), two_arrays(1, 6))
+    held = {7: [0], 3: [1, 2], 5: [3, 4, 5], 9: [6]}
+    rows, (_, gathered), _ = store.take(keys)
+    assert gathered.tolist() == [number for key in keys for number in held[key]]
+    assert rows.tolist() == [len(held[key]) for key in keys]
+
+
+def test_size_is_that_of_the_blocks_that_are_not_all_gone():
+    store = RowStore()
+    first, second = two_arrays(4), two_arrays(2)
+    sizes = [sum(array.nbytes for array in arrays) for arrays in (first, second)]
+    store.put([1, 2], np.array([2, 2]), first)
+    store.put([3], np.array([2]), second)
+    assert store.size_bytes == sum(sizes)
+    store.take([1])
+    assert store.size_bytes == sum(sizes)
+    store.take([2])
+    assert store.size_bytes == sizes[1]
+    store.take([3])
+    assert store.size_bytes == 0
+
+
+@pytest.mark.parametrize("again", [[1], [4, 1], [5, 5]])
+def test_a_state_that_is_kept_already_is_refused_by_its_key(again):
+    store = RowStore()
+    store.put([1, 2], np.array([1, 1]), two_arrays(2))
+    with pytest.raises(DuplicateState, match=str(again[-1])):
+        store.put(again, np.ones(len(again), int), two_arrays(len(again)))
+
+
+def test_a_state_may_come_again_once_it_was_taken():
+    store = RowStore()
+    for start in (0, 10):
+        store.put([1], np.array([1]), two_arrays(1, start))
+        assert store.take([1])[1][1].tolist() == [start]
+
+
+@pytest.mark.parametrize("keys", [[9], [1, 9], [1, 1]])
+def test_a_state_of_which_nothing_is_kept_is_refused_by_its_key(keys):
+    store = RowStore()
+    store.put([1, 2], np.array([1, 1]), two_arrays(2))
+    with pytest.raises(UnknownState, match=str(keys[-1])):
+        store.take(keys)

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Split
+from ampsim.ir.batch import Batch, Direction, concatenate
+from ampsim.ir.builder import GraphBuilder
+from ampsim.ops import ArraySpec
+from ampsim.runtime.controller_core import (
+    ControllerCore,
+    DeviceEndedEpoch,
+    EndEpochOnDevices,
+    Home,
+    PassEnded,
+    Plan,
+    ProtocolError,
+    StartPass,
+    TrainingEnded,
+    is_reached,
+)
+from ampsim.runtime.device_core import Report, Send
+
+PLACEMENT = {"linear": "d1", "loss": "d2"}
+
+
+def graph_with(loss):
+    target = ArraySpec((), "int64") if loss == "softmax_cross_entropy" else ArraySpec((3,))
+    builder = GraphBuilder({"x": ArraySpec((2,)), "y": target})
+    builder.loss("loss", loss, builder.transform("linear", "linear", builder.input("x"), units=3), builder.input("y"))
+    return builder.graph()
+
+
+CLASSES, VALUES = graph_with("softmax_cross_entropy"), graph_with("absolute_error")
+
+
+class Examples:
+    """A data set of `sizes[split]` examples in minibatches of `batch`; the first value says which example it is."""
+
+    def __init__(self, batch=2, **sizes):
+        self.sizes = {TRAIN: 6, VALIDATION: 2, TEST: 2, **sizes}
+        self.batch = batch
+        self.spec = DataSpec(CLASSES.nodes, rows=batch)
+        self.splits = {split: Split(-(-size // batch), size) for split, size in self.sizes.items()}
+
+    def instances(self, split, epoch):
+        for start in range(0, self.sizes[split], self.batch):
+            rows = np.arange(start, min(start + self.batch, self.sizes[split]))
+            x = np.stack([rows, rows + 1000 * epoch], axis=1).astype(np.float32)
+            yield Instance({"x": (x,), "y": (rows % 3,)}, size=len(rows))
+
+
+def controller(graph=CLASSES, epochs=1, in_flight=2, stop_at=None, **sizes):
+    return ControllerCore(Plan(epochs, in_flight, stop_at or {}), graph, PLACEMENT, Examples(**sizes))
+
+
+def home(*keys):
+    return Home(Batch(np.array(keys)[:, None], np.ones(len(keys), int), ()))
+
+
+def report(key, loss=0.0, metric=0.0, rows=1):
+    return Report(Batch(np.array([[key]]), np.array([1]), (np.array([[loss, metric, rows]], float),)))
+
+
+def merged(reports):
+    return Report(concatenate([report.batch for report in reports]))
+
+
+def kinds(actions):
+    return [type(action).__name__ for action in actions]
+
+
+def sends(actions):
+    return [action for action in actions if isinstance(action, Send)]
+
+
+class Cluster:
+    """Devices as the controller sees them: answers what it sends, in an order that `choose(events)` picks."""
+
+    def __init__(self, core, choose=lambda events: 0, figures=lambda split, key: (1.0, 0.5)):
+        self.core, self.choose, self.figures = core, choose, figures
+        self.events, self.passes, self.most, self.log = [], [], 0, []
+        self.ended = None
+
+    def run(self):
+        self.act(self.core.start(0.0))
+        clock = 0.0
+        while self.events:
+            clock += 1.0
+            event = self.events.pop(self.choose(self.events))
+            if not isinstance(event, DeviceEndedEpoch):
+                assert self.core.in_flight > 0
+            self.act(self.core.handle(event, clock))
+            self.most = max(self.most, self.core.in_flight)
+        return self
+
+    def act(self, actions):
+        for action in actions:
+            match action:
+                case Send(_, target, batch):
+                    self.answer(target, batch)
+                case EndEpochOnDevices():
+                    assert self.core.in_flight == 0
+                    assert not self.events
+                    self.events += [DeviceEndedEpoch(device) for device in ("d1", "d2")]
+                case StartPass():
+                    assert not self.events
+                    self.log.append((action.epoch, action.split))
+                case PassEnded():
+                    assert not self.events
+                    self.passes.append(action)
+                case TrainingEnded():
+                    self.ended = action
+
+    def answer(self, target, batch):
+        (key,) = batch.states[:, 0].tolist()
+        if target.direction is Direction.FORWARD:
+            self.events.append(home(key))
+        if target.node == "loss":
+            rows = int(batch.rows[0])
+            loss, metric = self.figures(self.core.split, key)
+            self.events.append(report(key, rows * loss, rows * metric, rows))
+
+
+@given(
+    epochs=st.integers(1, 3),
+    in_flight=st.integers(1, 5),
+    batch=st.integers(1, 3),
+    examples=st.integers(1, 9),
+    random=st.randoms(use_true_random=False),
+)
+def test_never_more_than_max_active_keys_are_in_flight_and_each_pass_drains(epochs, in_flight, batch, examples, random):
+    core = controller(epochs=epochs, in_flight=in_flight, batch=batch, train=examples)
+    cluster = Cluster(core, choose=lambda events: random.randrange(len(events))).run()
+    assert cluster.most <= in_flight
+    assert cluster.ended == TrainingEnded({})
+    assert core.keys_in_flight() == []
+    assert [ended.instances for ended in cluster.passes if ended.split == TRAIN] == [examples] * epochs
+
+
+def test_as_many_as_max_active_keys_are_in_flight_where_there_are_enough():
+    assert Cluster(controller(in_flight=3, train=20)).run().most == 3
+
+
+def test_passes_come_as_training_and_validation_of_each_epoch_and_one_test_at_the_end():
+    cluster = Cluster(controller(epochs=2)).run()
+    order = [(1, TRAIN), (1, VALIDATION), (2, TRAIN), (2, VALIDATION), (2, TEST)]
+    assert cluster.log == order
+    assert [(ended.epoch, ended.split) for ended in cluster.passes] == order
+
+
+def test_training_goes_forward_and_back_and_the_other_passes_only_forward():
+    core, directions = controller(), {}
+    cluster = Cluster(core)
+    answer = cluster.answer
+
+    def noting(target, batch):
+        directions.setdefault(core.split, set()).add(target.direction)
+        answer(target, batch)
+
+    cluster.answer = noting
+    cluster.run()
+    forward, inference = {Direction.FORWARD}, {Direction.INFERENCE}
+    assert directions == {TRAIN: forward, VALIDATION: inference, TEST: inference}
+
+
+def test_an_instance_is_sent_on_every_input_to_the_device_that_hosts_its_reader():
+    start, first, second = controller(in_flight=1).start(0.0)
+    assert start == StartPass(1, TRAIN)
+    assert (first.device, first.target) == ("d1", ("linear", 0, Direction.FORWARD))
+    assert (second.device, second.target) == ("d2", ("loss", 1, Direction.FORWARD))
+    assert first.batch.states.tolist() == second.batch.states.tolist() == [[0]]
+    assert first.batch.rows.tolist() == second.batch.rows.tolist() == [2]
+    assert first.batch.payload[0].tolist() == [[0, 1000], [1, 1001]]
+    assert second.batch.payload[0].tolist() == [0, 1]
+
+
+def test_the_last_minibatch_may_be_smaller_and_counts_as_what_it_holds():
+    core = controller(in_flight=9, train=5, batch=2)
+    assert [send.batch.rows.tolist() for send in sends(core.start(0.0))[::2]] == [[2], [2], [1]]
+    passes = Cluster(controller(in_flight=9, train=5, batch=2)).run().passes
+    assert [ended.instances for ended in passes] == [5, 2, 2]
+
+
+def test_a_training_instance_is_in_flight_until_all_that_was_sent_for_it_is_back_and_its_loss_is_known():
+    core = controller(in_flight=1)
+    core.start(0.0)
+    for event in (home(0), report(0)):
+        assert core.handle(event, 1.0) == []
+        assert core.keys_in_flight() == [0]
+    assert kinds(core.handle(home(0), 2.0)) == ["Send", "Send"]
+    assert core.keys_in_flight() == [1]
+
+
+def test_messages_that_come_home_together_count_each():
+    core = controller(in_flight=2)
+    core.start(0.0)
+    core.handle(merged([report(0), report(1)]), 1.0)
+    assert kinds(core.handle(home(0, 1, 1, 0), 1.0)) == ["Send", "Send"]
+    assert core.keys_in_flight() == [2]
+
+
+def finish_training(core):
+    """Bring home the three instances of the training pass; the last actions."""
+    core.start(0.0)
+    for key in range(3):
+        core.handle(report(key), 1.0)
+        actions = core.handle(home(key, key), 2.0)
+    return actions
+
+
+def test_the_end_of_an_epoch_waits_for_every_device():
+    core = controller(in_flight=1)
+    assert finish_training(core) == [EndEpochOnDevices()]
+    assert core.handle(DeviceEndedEpoch("d2"), 3.0) == []
+    ended, started, *_ = core.handle(DeviceEndedEpoch("d1"), 5.0)
+    assert (ended.split, ended.duration_s) == (TRAIN, 5.0)
+    assert started == StartPass(1, VALIDATION)
+
+
+def test_an_end_of_epoch_from_a_device_without_nodes_ends_no_pass():
+    core = controller(in_flight=1)
+    finish_training(core)
+    core.handle(DeviceEndedEpoch("d1"), 3.0)
+    core.handle(DeviceEndedEpoch("d2"), 3.0)
+    assert core.handle(DeviceEndedEpoch("idle"), 3.0) == []
+    assert (core.split, core.keys_in_flight()) == (VALIDATION, [3])
+
+
+@pytest.mark.parametrize("event", [home(99), report(99), home(0, 99)])
+def test_a_message_for_an_instance_that_is_not_in_flight_is_an_error_that_names_it(event):
+    core = controller()
+    core.start(0.0)
+    with pytest.raises(ProtocolError, match="instance 99, which is not in flight"):
+        core.handle(event, 1.0)
+
+
+def test_an_instance_that_has_come_home_may_not_come_again():
+    core = controller(in_flight=1)
+    core.start(0.0)
+    core.handle(report(0), 1.0)
+    core.handle(home(0, 0), 1.0)
+    with pytest.raises(ProtocolError, match="instance 0"):
+        core.handle(home(0), 1.0)
+
+
+def test_the_time_of_a_pass_is_from_its_start_to_its_end():
+    first, second, third = Cluster(controller(in_flight=1, train=2)).run().passes
+    assert (first.duration_s, second.duration_s, third.duration_s) == (5.0, 1.0, 1.0)
+
+
+@given(
+    figures=st.lists(st.floats(0, 2.0**100, width=32), min_size=1, max_size=8),
+    random=st.randoms(use_true_random=False),
+)
+def test_means_do_not_depend_on_the_order_of_the_reports_to_the_bit(figures, random):
+    order = random.sample(range(len(figures)), len(figures))
+    means = []
+    for keys in (range(len(figures)), order):
+        core = controller(in_flight=len(figures), train=len(figures), batch=1)
+        core.start(0.0)
+        for key in keys:
+            core.handle(report(key, figures[key], figures[key] / 3), 1.0)
+        means.append(core.means())
+    assert means[0] == means[1]
+    exact = sum(map(Fraction, figures)) / len(figures)
+    assert means[0]["loss"] == pytest.approx(float(exact), rel=1e-15)
+
+
+def test_means_are_over_examples_and_named_as_the_model_names_them():
+    core = controller(graph=VALUES, in_flight=2, batch=3)
+    core.start(0.0)
+    core.handle(merged([report(0, loss=6.0, metric=3.0, rows=3), report(1, loss=2.0, metric=1.0, rows=1)]), 1.0)
+    assert core.means() == {"loss": 2.0, "mae": 1.0}
+    assert (core.instances_done, core.instances_expected) == (4, 6)
+    assert set(controller().means()) == {"loss", "accuracy"}
+
+
+def epochs_until(graph, target, metric_of_epoch):
+    def figures(split, key):
+        return 1.0, metric_of_epoch[cluster.core.epoch - 1] if split == VALIDATION else 0.0
+
+    cluster = Cluster(controller(graph=graph, epochs=len(metric_of_epoch), stop_at=target))
+    cluster.figures = figures
+    cluster.run()
+    return cluster.log[-1], dict(cluster.ended.reached)
+
+
+def test_training_stops_when_the_accuracy_has_risen_to_its_target():
+    target = {"validation.accuracy": 0.5}
+    assert epochs_until(CLASSES, target, [0.25, 0.5, 0.75]) == ((2, TEST), target)
+    assert epochs_until(CLASSES, target, [0.25, 0.25, 0.25]) == ((3, TEST), {})
+    assert epochs_until(CLASSES, target, [0.25, 0.25, 0.75]) == ((3, TEST), target)
+
+
+def test_training_stops_when_the_error_has_fallen_to_its_target():
+    target = {"validation.mae": 0.5}
+    assert epochs_until(VALUES, target, [0.75, 0.5, 0.25]) == ((2, TEST), target)
+    assert epochs_until(VALUES, target, [0.75, 0.75, 0.75]) == ((3, TEST), {})
+
+
+def test_every_target_must_be_reached():
+    target = {"validation.accuracy": 0.5, "validation.loss": 0.1}
+    assert epochs_until(CLASSES, target, [0.75, 0.75]) == ((2, TEST), {})
+    target["validation.loss"] = 1.0
+    assert epochs_until(CLASSES, target, [0.75, 0.75]) == ((1, TEST), target)
+
+
+def test_a_target_is_reached_from_below_for_an_accuracy_and_from_above_for_all_else():
+    assert is_reached("validation.accuracy", 0.97, 0.97)
+    assert not is_reached("validation.accuracy", 0.96, 0.97)
+    assert is_reached("validation.mae", 0.46, 0.46)
+    assert not is_reached("train.loss", 0.47, 0.46)
+    assert not is_reached("validation.loss", float("nan"), 0.46)
+
+
+def test_a_new_epoch_asks_the_data_for_its_own_order():
+    seen = []
+    core = controller(epochs=2, train=1, batch=1)
+    cluster = Cluster(core)
+    answer = cluster.answer
+
+    def noting(target, batch):
+        if core.split == TRAIN and target.node == "linear":
+            seen.append(batch.payload[0].tolist())
+        answer(target, batch)
+
+    cluster.answer = noting
+    cluster.run()
+    assert seen == [[[0, 1000]], [[0, 2000]]]

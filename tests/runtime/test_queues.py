@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import Target
+from ampsim.runtime.queues import MessageQueues
+
+FORWARD, BACKWARD, INFERENCE = Direction
+TARGETS = [
+    Target(node, port, direction)
+    for node, port in (("a", 0), ("a", 1), ("b", 0))
+    for direction in (FORWARD, BACKWARD, INFERENCE)
+]
+A, B = Target("a", 0, FORWARD), Target("b", 0, FORWARD)
+A_BACK, B_BACK = Target("a", 0, BACKWARD), Target("b", 0, BACKWARD)
+
+
+def batch_of(keys):
+    """A message of one row for each of the instances `keys`."""
+    return Batch(np.array(keys)[:, None], np.ones(len(keys), int), (np.array(keys, np.float32),))
+
+
+class Naive:
+    """The same as MessageQueues, on one list of keys: looks through everything, every time."""
+
+    def __init__(self):
+        self.waiting = []
+        self.arrivals = 0
+
+    def put(self, target, keys):
+        self.waiting.append([target, keys, self.arrivals])
+        self.arrivals += 1
+
+    def take(self, max_batch):
+        urgent = [entry for entry in self.waiting if entry[0].direction is BACKWARD] or self.waiting
+        if not urgent:
+            return None
+        oldest = sorted(urgent, key=lambda entry: (entry[1][0][0], entry[2]))
+        target, keys, _ = oldest[0]
+        if len(keys) > max_batch:
+            oldest[0][1] = keys[max_batch:]
+            return target, keys[:max_batch]
+        taken = []
+        for entry in [entry for entry in oldest if entry[0] == target]:
+            if len(taken) + len(entry[1]) > max_batch:
+                break
+            taken += entry[1]
+            self.waiting.remove(entry)
+        return target, taken
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("put"),
+            st.sampled_from(TARGETS),
+            st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), min_size=1, max_size=5),
+        ),
+        st.tuples(st.just("take"), st.integers(1, 7)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=200)
+@given(steps, st.integers(1, 4))
+def test_queues_do_what_a_list_of_everything_that_waits_would_do(steps, max_batch):
+    queues, naive, number = MessageQueues(), Naive(), 0
+    row_counts = {}
+
+    def take(max_batch):
+        expected, found = naive.take(max_batch), queues.take(max_batch)
+        if expected is None:
+            assert found is None
+            return
+        target, batch = found
+        keys = list(map(tuple, batch.states.tolist()))
+        assert (target, keys) == expected
+        assert batch.rows.tolist() == [row_counts[key] for key in keys]
+        assert batch.payload[0].tolist() == [number for _, number in keys for _ in range(row_counts[_, number])]
+
+    for step in steps:
+        if step[0] == "put":
+            _, target, messages = step
+            # The state has the instance, which may have several messages, and a number that tells all apart.
+            keys = [(instance, number + index) for index, (instance, _) in enumerate(messages)]
+            rows = [count for _, count in messages]
+            number += len(messages)
+            row_counts.update(zip(keys, rows, strict=True))
+            payload = np.repeat([number for _, number in keys], rows).astype(np.float32)
+            queues.put(target, Batch(np.array(keys), np.array(rows), (payload,)))
+            naive.put(target, keys)
+        else:
+            take(step[1])
+        waiting = [key for _, keys, _ in naive.waiting for key in keys]
+        assert queues.messages == len(waiting)
+        assert queues.size_bytes == sum(2 * 8 + 8 + 4 * row_counts[key] for key in waiting)
+    while naive.waiting:
+        take(max_batch)
+    assert (queues.take(1), queues.messages, queues.size_bytes) == (None, 0, 0)
+
+
+def taken(queues, max_batch):
+    """Everything that waits, in the order in which it is taken: `a+ 1 2` is forward messages 1 and 2 of a."""
+    order = []
+    while (found := queues.take(max_batch)) is not None:
+        target, batch = found
+        order.append(f"{target.node}{'+-'[target.direction is BACKWARD]} {' '.join(map(str, batch.states[:, 0]))}")
+    return order
+
+
+def queues_with(*batches):
+    queues = MessageQueues()
+    for target, *keys in batches:
+        queues.put(target, batch_of(keys))
+    return queues
+
+
+def test_backward_goes_before_forward_and_older_instances_before_newer():
+    queues = queues_with((A, 1), (B, 2), (A_BACK, 3), (A, 4), (B_BACK, 5))
+    assert taken(queues, 1) == ["a- 3", "b- 5", "a+ 1", "b+ 2", "a+ 4"]
+
+
+def test_an_older_instance_goes_first_even_if_it_came_later():
+    assert taken(queues_with((A, 4), (B, 2), (A, 3), (B, 1)), 1) == ["b+ 1", "b+ 2", "a+ 3", "a+ 4"]
+
+
+def test_messages_of_one_instance_go_in_the_order_in_which_they_came():
+    assert taken(queues_with((B, 1), (A, 1), (B, 1)), 1) == ["b+ 1", "a+ 1", "b+ 1"]
+
+
+def test_inference_waits_in_line_with_forward():
+    queues = queues_with((A, 1), (Target("a", 0, INFERENCE), 2), (A, 3))
+    assert taken(queues, 1) == ["a+ 1", "a+ 2", "a+ 3"]
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "order"),
+    [
+        (1, ["a+ 1", "b+ 2", "a+ 3", "a+ 4", "b+ 5"]),
+        (2, ["a+ 1 3", "b+ 2 5", "a+ 4"]),
+        (3, ["a+ 1 3 4", "b+ 2 5"]),
+    ],
+)
+def test_messages_of_one_port_are_merged_up_to_the_limit(max_batch, order):
+    assert taken(queues_with((A, 1), (B, 2), (A, 3), (A, 4), (B, 5)), max_batch) == order
+
+
+def test_what_would_not_fit_whole_waits_for_its_turn():
+    assert taken(queues_with((A, 1, 2), (B, 3), (A, 4, 5), (A, 6)), 3) == ["a+ 1 2", "b+ 3", "a+ 4 5 6"]
+
+
+def test_a_batch_above_the_limit_is_split_and_keeps_its_place():
+    assert taken(queues_with((A, 1, 2, 3, 4, 5), (B, 6), (A, 7)), 2) == ["a+ 1 2", "a+ 3 4", "a+ 5 7", "b+ 6"]
+
+
+def test_what_arrives_between_turns_may_overtake_only_if_it_is_backward():
+    queues = queues_with((A, 1, 2, 3))
+    assert queues.take(2)[1].states[:, 0].tolist() == [1, 2]
+    queues.put(B, batch_of([4]))
+    queues.put(A_BACK, batch_of([5]))
+    assert taken(queues, 2) == ["a- 5", "a+ 3", "b+ 4"]
+
+
+def test_ports_of_one_node_are_not_merged():
+    queues = queues_with((A, 1), (Target("a", 1, FORWARD), 2), (A, 3))
+    assert taken(queues, 8) == ["a+ 1 3", "a+ 2"]
