@@ -3,14 +3,20 @@
     table           what an op is; the table itself
     linear          linear, embedding
     activations     relu, tanh, sigmoid
-    losses          softmax_cross_entropy, squared_error, absolute_error
+    shaping         concat, split, select, pad
+    segments        sum_rows, take_row
+    gates           what the gated ops share; no op
+    cells           rnn, lstm, gru
+    tree_cells      tree_leaf, tree_branch
+    readout         gated_sum
+    losses          softmax_cross_entropy, node_selection, squared_error, absolute_error
     optimizers      sgd, momentum, adam
     gradient_check  check_gradients, for these ops and for those of one's own
 
 Importing this package fills the table.
 """
 
-from ampsim.ops import activations, linear, losses
+from ampsim.ops import activations, cells, linear, losses, readout, segments, shaping, tree_cells
 from ampsim.ops.gradient_check import GradientMismatch, check_gradients
 from ampsim.ops.optimizers import OPTIMIZERS, Optimizer
 from ampsim.ops.table import OPS, ArraySpec, Cost, Op, ParameterSpec, elementwise, register
@@ -25,9 +31,14 @@ __all__ = [
     "Optimizer",
     "ParameterSpec",
     "activations",
+    "cells",
     "check_gradients",
     "elementwise",
     "linear",
     "losses",
+    "readout",
     "register",
+    "segments",
+    "shaping",
+    "tree_cells",
 ]

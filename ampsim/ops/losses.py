@@ -1,5 +1,7 @@
 """The losses: (prediction, target) -> (loss float32[rows], metric float32[rows]).
 
+Of `node_selection`, which is segmented, loss and metric have a value per message, float32[n].
+
 The gradient flows from the loss alone, to the prediction alone: backward is given (dloss[rows], None) and
 gives (dprediction, None).
 """
@@ -10,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ampsim.ops.segments import row_starts
 from ampsim.ops.table import (
     Array,
     Arrays,
@@ -76,6 +79,73 @@ def cross_entropy_cost(rows: int, logits: ArraySpec, labels: ArraySpec) -> tuple
     return forward, backward
 
 
+def selection_forward(parameters: Parameters, scores: Array, target: Array, *, rows: Array) -> tuple[Arrays, Arrays]:
+    """scores float32[rows, 1], target int64[rows] -> -log softmax over a message's rows at the one whose target is 1.
+
+    The metric is 1 where that row's score is larger than any other of its message.
+    """
+    chosen = _chosen_rows(target, rows)
+    starts = row_starts(rows)
+    # With the largest score of each message at 0, exp cannot overflow and each sum is at least 1.
+    shifted = scores[:, 0] - np.repeat(np.maximum.reduceat(scores[:, 0], starts), rows)
+    picked = shifted[chosen]
+    largest = np.add.reduceat(shifted == 0, starts, dtype=np.int64)
+    correct = ((picked == 0) & (largest == 1)).astype(scores.dtype)
+    softmax = np.exp(shifted, out=shifted)
+    total = np.add.reduceat(softmax, starts)
+    softmax /= np.repeat(total, rows)
+    return (np.log(total) - picked, correct), (softmax, target)
+
+
+def selection_backward(
+    parameters: Parameters, saved: Arrays, gradients: tuple[Array, None], wanted: tuple[bool, ...], *, rows: Array
+) -> Gradients:
+    """dloss float32[n] -> dscores float32[rows, 1] = dloss (softmax - target)."""
+    if not wanted[0]:
+        return (None, None), {}
+    (softmax, target), (dloss, _) = saved, gradients
+    dscores = softmax * np.repeat(dloss, rows)
+    dscores[np.flatnonzero(target)] -= dloss
+    return (dscores[:, None], None), {}
+
+
+def selection_shape(scores: ArraySpec, target: ArraySpec) -> tuple[ArraySpec, ...]:
+    """float32[rows, 1], int64[rows] -> float32[rows], float32[rows], with a row per message."""
+    if scores.shape != (1,) or not is_float(scores):
+        raise ValueError(f"node_selection takes scores float32[rows, 1], not {scores}: end in a linear of 1 unit")
+    if target != ArraySpec((), "int64"):
+        raise ValueError(f"node_selection takes a target int64[rows], not {target}: give it 1 or 0 per row")
+    return ArraySpec((), scores.dtype), ArraySpec((), scores.dtype)
+
+
+def selection_cost(rows: int, scores: ArraySpec, target: ArraySpec) -> tuple[Cost, Cost]:
+    """With r rows, of one message; a transcendental function counts as one:
+
+    forward    6r flops (max, subtract, compare, exp, sum, divide) + 2 (log, subtract); reads scores: r and target: r;
+               writes the softmax, for the way back: r, loss and metric: 2
+    backward   r flops (multiply) + 1 (subtract at the target); reads the softmax: r, target: r, dloss: 1;
+               writes dscores: r
+    """
+    size, target_bytes, value = rows * scores.row_bytes, rows * target.row_bytes, scores.row_bytes
+    forward = Cost(6 * rows + 2, size + target_bytes, size + 2 * value)
+    backward = Cost(rows + 1, size + target_bytes + value, size)
+    return forward, backward
+
+
+def _chosen_rows(target: Array, rows: Array) -> Array:
+    """int64[n]: the row of each message whose target is 1; a ValueError unless it is one row, the others being 0."""
+    chosen = np.flatnonzero(target)
+    found = np.bincount(np.repeat(np.arange(len(rows)), rows)[chosen], minlength=len(rows))
+    cure = "mark one row of each message by 1 and the others by 0"
+    if (found != 1).any():
+        wrong = int((found != 1).argmax())
+        raise ValueError(f"node_selection: message {wrong} marks {found[wrong]} of its {rows[wrong]} rows: {cure}")
+    if (target[chosen] != 1).any():
+        odd = target[chosen][target[chosen] != 1][0]
+        raise ValueError(f"node_selection: target {odd} is neither 0 nor 1: {cure}")
+    return chosen
+
+
 def regression(
     name: str,
     penalty: Callable[[Array], Array],
@@ -132,6 +202,17 @@ softmax_cross_entropy = register(
         cross_entropy_backward,
         cross_entropy_shape,
         cross_entropy_cost,
+        metric="accuracy",
+    )
+)
+node_selection = register(
+    Op(
+        "node_selection",
+        selection_forward,
+        selection_backward,
+        selection_shape,
+        selection_cost,
+        segmented=True,
         metric="accuracy",
     )
 )

@@ -87,7 +87,8 @@ class Op:
     parameters(*input_specs, **options) -> {name: ParameterSpec}
     segmented: the op works on whole messages: forward and backward also take the keyword `rows int64[n]`, the rows of
         each message, and its outputs have one row per message. Each array of `saved` has either all rows or a row
-        per message.
+        per message. The shape and cost rules do not see the messages: cost counts as if `rows` were those of one,
+        unless the op fixes how many a message has.
     metric: set for losses only, which take (prediction, target) and give (loss[rows], metric[rows]): what the
         mean of the second is called (`accuracy`, `mae`).
     """
