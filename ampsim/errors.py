@@ -8,6 +8,7 @@ AmpsimError
 ├── RunFailed           1   a run that had started could not go on
 │   ├── DeviceFailed        a device raised or died: which, where, and its remote traceback
 │   └── Stalled             instances are in flight and nothing moves
+├── FetchFailed         1   a data set could not be fetched, or what came was not it
 └── Interrupted       130   Ctrl-C or SIGTERM
 """
 
@@ -79,6 +80,10 @@ class DeviceFailed(RunFailed):
 
 class Stalled(RunFailed):
     """Instances are in flight, every device is idle, and nothing moves."""
+
+
+class FetchFailed(AmpsimError):
+    """A data set could not be fetched, or what came was not it; nothing of it was kept."""
 
 
 class Interrupted(AmpsimError):

@@ -18,7 +18,7 @@ from ampsim.units import format_quantity
 
 def kinds_table(profiles: Mapping[str, DeviceProfile]) -> Table:
     """All kinds of devices, a line each."""
-    table = _table("kind", "compute", "memory bandwidth", "memory", "overhead", "summary")
+    table = plain_table("kind", "compute", "memory bandwidth", "memory", "overhead", "summary")
     for kind, profile in sorted(profiles.items()):
         table.add_row(kind, *_figures(profile), profile.summary)
     return table
@@ -40,7 +40,7 @@ def check_text(experiment: Experiment) -> RenderableType:
     graph, config = experiment.graph, experiment.config
     rows = experiment.dataset.spec.rows
     costs = graph.costs(rows)
-    table = _table("device", "predicted work", "nodes")
+    table = plain_table("device", "predicted work", "nodes")
     for name, device in experiment.devices.items():
         work_s = sum(device.profile.duration_s(cost) for node in device.nodes for cost in costs[node])
         table.add_row(f"{name} ({device.profile.kind})", format_quantity(work_s, "s"), ", ".join(device.nodes) or "-")
@@ -58,7 +58,8 @@ def _figures(profile: DeviceProfile) -> tuple[str, ...]:
     )
 
 
-def _table(*headings: str) -> Table:
+def plain_table(*headings: str) -> Table:
+    """A table with these headings, ruled by one line."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     for heading in headings:
         table.add_column(heading)

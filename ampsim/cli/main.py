@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from ampsim import __version__
+from ampsim.cli.console import new_console
+from ampsim.cli.data import data
 from ampsim.cli.listing import check_text, kind_text, kinds_table
 from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
 from ampsim.config.catalogue import device_profiles
@@ -22,9 +22,6 @@ from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
-
-TABLE_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
 
 overrides_option = click.option(
     "--set",
@@ -49,7 +46,7 @@ def commands() -> None:
 @click.option("--in-process", is_flag=True, help="Run all devices in this process, turn by turn: the reference.")
 def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, in_process: bool) -> None:
     """Train as CONFIG says: a file, or the name of a shipped config such as mnist-mlp."""
-    console = _console()
+    console = new_console()
     watcher = QuietWatcher() if quiet else LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
     if out == "":
         raise BadInput("--out: expected a folder, found an empty text")
@@ -72,7 +69,7 @@ def check(config: str, overrides: tuple[str, ...], resolved: bool) -> None:
     if resolved:
         click.echo(to_yaml(experiment), nl=False)
     else:
-        _console().print(check_text(experiment), highlight=False)
+        new_console().print(check_text(experiment), highlight=False)
 
 
 @commands.command()
@@ -81,7 +78,7 @@ def devices(kind: str | None) -> None:
     """List the catalogue of device kinds, or show one KIND."""
     profiles = device_profiles()
     if kind is None:
-        _console().print(kinds_table(profiles))
+        new_console().print(kinds_table(profiles))
     else:
         click.echo(kind_text(kind, profiles), nl=False)
 
@@ -91,7 +88,7 @@ def devices(kind: str | None) -> None:
 def report(run: Path) -> None:
     """Show a run directory: its passes, its devices, and how it ended."""
     files = RunFiles.read(run)
-    console = _console()
+    console = new_console()
     console.print(passes_table(files.metrics))
     console.print(device_table(files.summary["devices"]))
     console.print(outcome_text(files.summary), highlight=False, soft_wrap=True)
@@ -103,6 +100,9 @@ def report(run: Path) -> None:
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+commands.add_command(data)
 
 
 def main() -> int:
@@ -134,16 +134,3 @@ def _complain(error: AmpsimError) -> None:
     click.echo(f"{prefix}{error}", err=True)
     if isinstance(error, DeviceFailed) and error.traceback:
         click.echo(f"--- what device {error.device} said ---\n{error.traceback.rstrip()}", err=True)
-
-
-def _console() -> Console:
-    console = _Console()
-    return console if console.is_terminal else _Console(width=TABLE_WIDTH)
-
-
-class _Console(Console):
-    """A console whose reader may leave (`ampsim run ... | head -1`): the run goes on, unheard."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """Where the files of a data set are: in the folder that AMPSIM_DATA names, or in the cache of `ampsim data fetch`.
 
 AMPSIM_DATA     a folder of the user's own with files under the names of `Source.files`; comes before the cache
-AMPSIM_CACHE    where the cache is; by default the platform's cache folder for ampsim
+AMPSIM_CACHE    where the cache is; by default the cache folder of the platform for ampsim
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def data_folder() -> Path | None:
     value = os.environ.get(DATA_VARIABLE)
     if not value:
         return None
-    folder = Path(value)
+    folder = Path(value).expanduser()
     if not folder.is_dir():
         raise DataError(f"{DATA_VARIABLE}={value}: there is no such folder; name one that has data sets, or unset it")
     return folder
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
     """The cache, which need not be there yet."""
     value = os.environ.get(CACHE_VARIABLE)
     if value:
-        return Path(value)
+        return Path(value).expanduser()
     import pooch  # slow to import, and not needed where AMPSIM_CACHE says where the cache is
 
     return Path(pooch.os_cache("ampsim"))

@@ -46,20 +46,23 @@ SST_TEXTS = {
     ),
 }
 
+QM9_SHA256 = "ae7b91c1cd6f70cf96ad227c1a10c43b0bf59e31caa199f515918fb1826f6e40"
+"""Of qm9.npz as qm9pack 1.0.3 and RDKit 2026.09.1 make it."""
+
 SOURCES: Mapping[str, Source] = {
-    "mnist": Source("handwritten digits: 70,000 images", "ships with ampsim", "CC BY-SA 3.0"),
-    "list-reduction": Source("an operator and 1 to 10 digits: synthetic", "generated from the seed", "-"),
+    "mnist": Source("70,000 handwritten digits", "ships with ampsim", "CC BY-SA 3.0"),
+    "list-reduction": Source("an operator and 1 to 10 digits, synthetic", "generated from the seed", "-"),
     "sst": Source(
-        "Stanford Sentiment Treebank: 11,855 sentences as trees, every node labelled",
-        "fetched: 0.8 MB",
+        "Stanford Sentiment Treebank: 11,855 trees",
+        "0.8 MB",
         "not stated",
         tuple(SST_TEXTS),
         SST_TEXTS,
     ),
-    "babi15": Source("bAbI task 15, basic deduction: 11,000 questions as graphs", "ships with ampsim", "CC BY 3.0"),
+    "babi15": Source("bAbI task 15: 11,000 questions as graphs", "ships with ampsim", "CC BY 3.0"),
     "qm9": Source(
-        "QM9: 130,829 molecules as graphs, dipole moments",
-        "built: 28 MB, from the PyPI package qm9pack, with ampsim[qm9]",
+        "130,829 molecules as graphs, dipole moments",
+        "28 MB, by ampsim[qm9]",
         "MIT (qm9pack)",
         ("qm9.npz",),
     ),
