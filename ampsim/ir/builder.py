@@ -225,7 +225,7 @@ class GraphBuilder:
             problems.append(
                 f"no node may be called {CONTROLLER!r}: the name stands for the process that injects instances"
             )
-        elif name in self._nodes:
+        if name in self._nodes:
             problems.append(f"there are two nodes named {name!r}")
         else:
             self._nodes[name] = None

@@ -29,10 +29,9 @@ def ggsnn(
     `hidden` has the units of a node's state, `steps` is how often messages go along the edges. `readout` is
     node_selection (input `answer`) or gated_sum (input `dipole`). The heavy nodes are edge0, edge1, ..., and gru.
 
-        annotation - start - loop - leave - (again) copy - edges - by_type - edge0.. - any_type - into - sum - gru - step
-                               |       \\                \\----------------------------------------------/        |
-                               \\--------\\-------------------------------------------------------------------------/
-                                         (done) - all - readout - loss
+        annotation - start - loop - leave - copy ------------------------------------------- gru - step - (loop)
+                                      |      \\- edges - by_type - edge0.. - any_type - into - sum -/
+                                      \\- all - readout - loss
     """
     graph = GraphBuilder(data.inputs, data.fields)
     loop = graph.phi("loop", graph.transform("start", "pad", graph.input("annotation"), units=hidden), loops=1)

@@ -35,7 +35,7 @@ def tree_lstm(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden:
     inner, root = graph.cond("is_root", cell, 2, _is_root, structured=True)
     upward, here = graph.bcast("copy", inner, 2)
     pair = graph.group("pair", upward, _in_pair)
-    graph.back(cell, graph.transform("branch", "tree_branch", pair))
+    graph.back(cell, graph.transform("branch", "tree_branch", pair, units=hidden))
     both = graph.phi("class", root, here)
     logits = graph.transform("linear", "linear", graph.transform("h", "select", both, index=0), units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))

@@ -12,15 +12,14 @@ from ampsim.errors import GraphError
 from ampsim.ir.batch import Direction
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Graph, Port, Target
-from ampsim.ir.state import Field, StateSchema
 from ampsim.models import find_model
 from ampsim.ops import OPS, ArraySpec, Cost, Op, elementwise
 
 INPUTS = {"image": ArraySpec((784,)), "label": ArraySpec((), "int64")}
 
 
-def perceptron(hidden=5, op="relu", inputs=INPUTS, schema=None, loss="loss") -> Graph:
-    builder = GraphBuilder(inputs, schema)
+def perceptron(hidden=5, op="relu", inputs=INPUTS, fields=None, loss="loss") -> Graph:
+    builder = GraphBuilder(inputs, fields)
     image, label = (builder.input(name) for name in inputs)
     wire = builder.transform("linear1", "linear", image, units=hidden)
     wire = builder.transform("act", op, wire)
@@ -61,7 +60,7 @@ def test_a_graph_with_six_faults_reports_all_six():
         assert [problem for problem in problems if problem.startswith(start)], start
     # The image is read twice, and so is what the node with the bad name would have sent.
     assert [problem for problem in problems if not problem.startswith(tuple(starts))] == [
-        "input 'image' goes to linear1 and far, but an output leads to exactly one input"
+        "input 'image' goes to linear1 and far, but an output leads to exactly one input: put a bcast between"
     ]
 
 
@@ -109,7 +108,7 @@ def option_out_of_range(builder, image, label):
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
-        (unknown_op, r"a: there is no op 'lin' \(.*there are: absolute_error, .*tanh\)"),
+        (unknown_op, r"a: there is no op 'lin' \(.*there are: absolute_error, .*tree_leaf\)"),
         (bad_name, r"'a b' is no name for a node: a letter, then letters, digits, '_' or '-'"),
         (name_taken, r"there are two nodes named 'a'"),
         (no_inputs, r"a: a node needs at least one input"),
@@ -164,8 +163,8 @@ def test_an_output_that_is_read_twice_is_told_with_its_readers():
         builder.loss("two", "squared_error", wire, y)
 
     assert problems_of(build, dict.fromkeys("xy", ArraySpec((3,)))) == [
-        "input 'y' goes to one and two, but an output leads to exactly one input",
-        "relu goes to one and two, but an output leads to exactly one input",
+        "input 'y' goes to one and two, but an output leads to exactly one input: put a bcast between",
+        "relu goes to one and two, but an output leads to exactly one input: put a bcast between",
         "there are 2 loss nodes (one, two): a graph has one",
     ]
 
@@ -241,7 +240,7 @@ def test_equal_graphs_have_equal_fingerprints():
         lambda: perceptron(loss="end"),
         lambda: perceptron(inputs={"picture": INPUTS["image"], "label": INPUTS["label"]}),
         lambda: perceptron(inputs={"image": ArraySpec((783,)), "label": INPUTS["label"]}),
-        lambda: perceptron(schema=StateSchema((Field("instance", 40), Field("t", 8)))),
+        lambda: perceptron(fields={"t": 8}),
     ],
     ids=["option", "op", "node name", "input name", "input shape", "state fields"],
 )

@@ -9,6 +9,7 @@ from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.store import DuplicateState, UnknownState
+from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec
 
 FORWARD, BACKWARD, INFERENCE = Direction
@@ -22,7 +23,7 @@ def build(frequency=1):
     wire = builder.transform("linear2", "linear", wire, units=2)
     builder.loss("loss", "squared_error", wire, builder.input("y"))
     setup = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1), frequency)
-    return {name: spec.build(setup) for name, spec in builder.graph().nodes.items()}
+    return {name: spec.build(setup, StructureTable()) for name, spec in builder.graph().nodes.items()}
 
 
 def message(key, width, rows=1):
@@ -201,7 +202,7 @@ def test_a_transform_before_all_parameters_answers_without_a_gradient():
     first = builder.transform("relu", "relu", builder.input("x"))
     builder.loss("loss", "squared_error", builder.transform("linear", "linear", first, units=3), builder.input("y"))
     nodes = {
-        name: spec.build(TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1)))
+        name: spec.build(TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1)), StructureTable())
         for name, spec in builder.graph().nodes.items()
     }
     nodes["linear"].answer(FORWARD, 0, emitted(nodes["relu"].answer(FORWARD, 0, message(1, 3, rows=2))))

@@ -14,10 +14,11 @@ from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.state import Field, StateSchema
+from ampsim.ir.structure import StructureTable
 from ampsim.ops import ArraySpec, Cost, Op, Optimizer
 
 FORWARD, BACKWARD, INFERENCE = Direction
-SCHEMA = StateSchema((Field("instance", 20), Field("t", 4)))
+SCHEMA = StateSchema((Field("instance", 59), Field("t", 4)))
 IDS = 3
 
 
@@ -89,7 +90,7 @@ def build(plan, loss):
         if loss == "softmax_cross_entropy"
         else (lambda generator, rows: generator.standard_normal((rows, 2)))
     )
-    builder, unread = GraphBuilder(inputs, SCHEMA), iter(list(inputs))
+    builder, unread = GraphBuilder(inputs, {"t": 4}), iter(list(inputs))
 
     def add(op, *wires, **options):
         steps.append(op)
@@ -118,7 +119,7 @@ def build(plan, loss):
 
 def live(graph, values=None):
     """Live nodes whose arithmetic is in float64, and which never update on their own."""
-    nodes = {name: spec.build(TrainingSetup(0, REVEAL, NEVER)) for name, spec in graph.nodes.items()}
+    nodes = {name: spec.build(TrainingSetup(0, REVEAL, NEVER), StructureTable()) for name, spec in graph.nodes.items()}
     for node in nodes.values():
         if node.parameters:
             given = values[node.name] if values else node.parameters.values

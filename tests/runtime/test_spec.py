@@ -14,7 +14,7 @@ MLP = find_model("mlp")(DATASETS["mnist"](0).spec, hidden=[7])
 SPEC = ClusterSpec(
     seed=3,
     model=Choice("mlp", {"hidden": [7]}),
-    data=Choice("mnist", {"batch": 50, "limit": 200}),
+    data=DATASETS["mnist"](0, batch=50, limit=200).spec,
     optimizer=Choice("momentum", {"learning_rate": 0.25, "momentum": 0.5}),
     min_update_frequency=2,
     max_batch=4,
