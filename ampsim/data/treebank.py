@@ -112,7 +112,8 @@ def _parse(line: str, words: list[str]) -> tuple[list[int], list[int], list[int]
         if begun:
             begun[-1].append(child)
     if begun:
-        raise _TreeFault(number + 1, f"unbalanced: {len(begun)} opening bracket(s) not closed")
+        brackets = "an opening bracket is" if len(begun) == 1 else f"{len(begun)} opening brackets are"
+        raise _TreeFault(number + 1, f"unbalanced: {brackets} not closed")
     words += found
     return leaf_labels, inner_labels, children
 

@@ -73,9 +73,12 @@ def run(
 ) -> tuple[Path, dict[str, Any]]:
     """Train, and return the run directory and its summary. Must be called in the main thread.
 
-    Raises BadInput if the run directory cannot be made; RunFailed and Interrupted after the summary was written.
+    Raises BadInput if the data are missing or malformed, or the run directory cannot be made; RunFailed and
+    Interrupted after the summary was written.
     """
     config = experiment.config
+    # A data set that must look at its files to know its splits reads and checks them here, before anything is started.
+    _ = experiment.dataset.splits
     with StopSignals() as stop, ExitStack() as leaving:
         directory = RunDirectory.create(config.name, out, to_yaml(experiment))
         header = {"name": config.name, "clock": config.cluster.clock, "seed": config.seed}
