@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 from zlib import error as ZlibError
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ampsim.data.molecule_checks import ARRAYS, ELEMENTS, MOST_ATOMS, ORDERS, check
@@ -40,14 +41,16 @@ class Molecules:
 def read_molecules(file: Path) -> Molecules:
     """The molecules of an archive. Raises DataError with each kind of fault and the first molecule that has it."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in ARRAYS if name not in archive]
+        with file.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            found = archive.files if isinstance(archive, NpzFile) else []
+            missing = [name for name in ARRAYS if name not in found]
             if missing:
                 raise DataError(f"{file}: no array {', '.join(missing)}: expected {', '.join(ARRAYS)}")
             arrays = {name: archive[name] for name in ARRAYS}
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, BadZipFile, ZlibError, TypeError, AttributeError) as error:
+    except (ValueError, EOFError, BadZipFile, ZlibError) as error:
         raise DataError(f"{file}: damaged, or no archive of NumPy arrays: {error}") from error
     return molecules(arrays, file)
 
