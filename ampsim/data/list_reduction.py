@@ -46,7 +46,7 @@ def reduce(operator: int, digits: Sequence[int]) -> int:
     for position, digit in enumerate(digits):
         if digit not in range(DIGITS):
             raise ValueError(f"digit {digit!r} at position {position} is not in 0 to {DIGITS - 1}")
-    return OPERATORS[operator](digits)
+    return OPERATORS[operator]([int(digit) for digit in digits])
 
 
 def _reduce_all(operators: NDArray[np.int64], digits: NDArray[np.int64]) -> NDArray[np.int64]:

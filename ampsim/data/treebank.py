@@ -56,7 +56,7 @@ def read_trees(file: Path) -> Trees:
         try:
             leaf_labels, inner_labels, children = _parse(line, words)
         except _TreeFault as fault:
-            column = sum(len(part) + 1 for part in line.split(" ")[: fault.part]) + 1
+            column = min(sum(len(part) + 1 for part in line.split(" ")[: fault.part]), len(line)) + 1
             faults.add(number, f"column {column}: {fault.text}")
             continue
         leaves, nodes = len(leaf_labels), len(leaf_labels) + len(inner_labels)
