@@ -24,6 +24,7 @@ from ampsim.ops.gates import (
     product_gradients,
     squash,
     squash_backward,
+    tanh_c_backward,
 )
 from ampsim.ops.linear import zeros
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register
@@ -100,16 +101,6 @@ def lstm_backward(
     widths = (xh.shape[1] - units, units)
     dx_dh = input_gradients(dz, parameters["weight"], widths, wanted[:2])
     return (*dx_dh, all_dc * f if wanted[2] else None), product_gradients(xh, dz)
-
-
-def tanh_c_backward(dh: Array, dc: Array, o: Array, tanh_c: Array) -> Array:
-    """For h = o tanh(c), the whole gradient of c: that by c itself and that by h."""
-    all_dc: Array = tanh_c * tanh_c
-    np.subtract(1, all_dc, out=all_dc)
-    all_dc *= o
-    all_dc *= dh
-    all_dc += dc
-    return all_dc
 
 
 def lstm_shape(x: ArraySpec, h: ArraySpec, c: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:

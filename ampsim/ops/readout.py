@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ampsim.ops.gates import check_input, fan_in_normal, product_cost, product_gradients, squash, squash_backward
-from ampsim.ops.linear import zeros
+from ampsim.ops.linear import weight_gradient, zeros
 from ampsim.ops.segments import segment_sums
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register
 
@@ -43,7 +43,7 @@ def gated_sum_backward(
     dxs = [dz @ parameters["weight"].T if wanted[0] else None]
     if annotation:
         dgate = dz[:, :units]
-        dws["annotation_weight"] = annotation[0].T @ dgate
+        dws["annotation_weight"] = weight_gradient(annotation[0], dgate)
         dxs.append(dgate @ parameters["annotation_weight"].T if wanted[1] else None)
     return tuple(dxs), dws
 

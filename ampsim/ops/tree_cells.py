@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from ampsim.ops.cells import tanh_c_backward
 from ampsim.ops.gates import (
     check_input,
     fan_in_normal,
@@ -18,6 +17,7 @@ from ampsim.ops.gates import (
     product_cost,
     product_gradients,
     squash_backward,
+    tanh_c_backward,
 )
 from ampsim.ops.linear import zeros
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register

@@ -32,6 +32,14 @@ def test_linear_multiplies_and_adds():
     assert y.tolist() == [[14, 26], [16, 28]]
 
 
+@given(st.integers(1, 5), small, small)
+def test_the_gradient_of_a_weight_is_a_matrix_product_for_one_row_and_for_several(rows, inputs, units):
+    x, dy = (np.random.default_rng(rows).standard_normal((rows, width), np.float32) for width in (inputs, units))
+    parameters = {"weight": np.zeros((inputs, units), np.float32)}
+    _, gradients = OPS["linear"].backward(parameters, (x,), (dy,), (False,), units=units)
+    np.testing.assert_allclose(gradients["weight"], x.T @ dy, rtol=1e-5, atol=1e-6)
+
+
 def test_linear_starts_he_normal_with_no_bias():
     rule = OPS["linear"].parameters(ArraySpec((800,)), units=500)
     weight, bias = (rule[name].initialise(np.random.default_rng(1), rule[name].shape) for name in ("weight", "bias"))
