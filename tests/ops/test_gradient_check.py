@@ -11,6 +11,8 @@ from ampsim.ops import OPS, ArraySpec, GradientMismatch, check_gradients
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], np.float32)
 RELU, LINEAR, CROSS_ENTROPY = OPS["relu"], OPS["linear"], OPS["softmax_cross_entropy"]
+SUM, BRANCH = OPS["sum_rows"], OPS["tree_branch"]
+NODES = np.random.default_rng(0).standard_normal((6, 2))
 
 
 def test_a_wrong_gradient_is_named_with_op_argument_index_and_both_values():
@@ -141,3 +143,76 @@ def test_an_unknown_name_and_uneven_rows_are_refused():
         check_gradients("rleu", X)
     with pytest.raises(ValueError, match=r"\[2, 1\] rows"):
         check_gradients("softmax_cross_entropy", X, np.array([0]))
+    with pytest.raises(ValueError, match="6 rows, and rows add up to 5"):
+        check_gradients("sum_rows", NODES, rows=[3, 2])
+    with pytest.raises(ValueError, match="relu is not segmented: leave rows out"):
+        check_gradients("relu", X, rows=[2])
+
+
+def test_the_rows_of_a_segmented_op_are_drawn_if_not_given_and_every_row_is_in_a_message():
+    seen = []
+
+    def forward(parameters, x, rows):
+        seen.append(rows.tolist())
+        return SUM.forward(parameters, x, rows=rows)
+
+    for seed in range(5):
+        check_gradients(replace(SUM, forward=forward), NODES, seed=seed)
+    assert {len(rows) for rows in seen} > {1, 2}
+    assert min(min(rows) for rows in seen) == 1
+
+
+def test_a_segmented_op_has_one_output_row_per_message():
+    def forward(parameters, x, rows):
+        return (x,), ()
+
+    with pytest.raises(
+        GradientMismatch, match=r"sum_rows: outputs have the shapes \[\(6, 2\)\].*promises \[\(2, 2\)\]"
+    ):
+        check_gradients(replace(SUM, forward=forward), NODES, rows=[4, 2])
+
+
+def test_saved_arrays_of_a_segmented_op_have_all_rows_or_one_per_message():
+    def saving(array):
+        return replace(SUM, forward=lambda parameters, x, rows: (SUM.forward(parameters, x, rows=rows)[0], (array,)))
+
+    check_gradients(saving(np.zeros((1, 3))), NODES, rows=[6])
+    check_gradients(saving(np.zeros((6, 3))), NODES, rows=[6])
+    with pytest.raises(
+        GradientMismatch, match=r"saved array 0 .*\(4, 3\); its first axis must be 6 rows or 1 messages"
+    ):
+        check_gradients(saving(np.zeros((4, 3))), NODES, rows=[6])
+
+
+def test_an_output_that_depends_on_other_messages_is_a_mismatch():
+    def forward(parameters, x, rows):
+        return (np.add.reduceat(x, np.cumsum(rows) - rows) / len(rows),), ()
+
+    def backward(parameters, saved, gradients, wanted, rows):
+        return (np.repeat(gradients[0], rows, axis=0) / len(rows) if wanted[0] else None,), {}
+
+    with pytest.raises(GradientMismatch, match="output 0: message 0 by itself does not get what it gets among others"):
+        check_gradients(replace(SUM, forward=forward, backward=backward), NODES, rows=[4, 2])
+
+
+def test_a_gradient_that_depends_on_the_place_of_its_message_is_a_mismatch():
+    def weights(rows):
+        return np.arange(1, len(rows) + 1)[:, None]
+
+    def forward(parameters, x, rows):
+        return (np.add.reduceat(x, np.cumsum(rows) - rows) * weights(rows),), ()
+
+    def backward(parameters, saved, gradients, wanted, rows):
+        return (np.repeat(gradients[0] * weights(rows), rows, axis=0) if wanted[0] else None,), {}
+
+    with pytest.raises(GradientMismatch, match="gradient of a row depends on the order of the messages"):
+        check_gradients(replace(SUM, forward=forward, backward=backward), NODES, rows=[4, 2])
+
+
+def test_a_wrong_gradient_of_a_segmented_op_is_named():
+    def backward(parameters, saved, gradients, wanted, units, rows):
+        (dh, dc), dws = BRANCH.backward(parameters, saved, gradients, wanted, units=units, rows=rows)
+        return (dh, None if dc is None else dc[::-1]), dws
+
+    with pytest.raises(GradientMismatch, match=r"tree_branch: input 1\[0, 0\]: backward says"):
+        check_gradients(replace(BRANCH, backward=backward), NODES, NODES, rows=[2, 2, 2], units=2)
