@@ -1,9 +1,8 @@
-"""The console that commands print to."""
+"""Where the commands write: a terminal as wide as it is, or a file or a pipe of a fixed width."""
 
 from __future__ import annotations
 
-import os
-import sys
+from typing import TextIO
 
 from rich.console import Console
 
@@ -11,15 +10,7 @@ TABLE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
 
-def new_console() -> Console:
-    """The console of standard output: as wide as the terminal, or as a table in a file."""
-    console = _Console()
-    return console if console.is_terminal else _Console(width=TABLE_WIDTH)
-
-
-class _Console(Console):
-    """A console whose reader may leave (`ampsim run ... | head -1`): the run goes on, unheard."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def new_console(stream: TextIO | None = None) -> Console:
+    """A console on `stream`, or on standard output."""
+    console = Console(file=stream)
+    return console if console.is_terminal else Console(file=stream, width=TABLE_WIDTH)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 
@@ -13,6 +15,7 @@ from ampsim import __version__
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
 from ampsim.cli.listing import check_text, kind_text, kinds_table
+from ampsim.cli.stream import UnheardStream
 from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
 from ampsim.config.catalogue import device_profiles
 from ampsim.config.json_schema import json_schema
@@ -46,7 +49,7 @@ def commands() -> None:
 @click.option("--in-process", is_flag=True, help="Run all devices in this process, turn by turn: the reference.")
 def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, in_process: bool) -> None:
     """Train as CONFIG says: a file, or the name of a shipped config such as mnist-mlp."""
-    console = new_console()
+    console = new_console(cast(TextIO, UnheardStream(sys.stdout)))
     watcher = QuietWatcher() if quiet else LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
     if out == "":
         raise BadInput("--out: expected a folder, found an empty text")
@@ -123,8 +126,10 @@ def main() -> int:
         return error.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None
-    except BrokenPipeError:
-        sys.stderr.close()
+    except OSError as error:
+        # Nobody reads the output any more, or it cannot be written: nothing else here does I/O of its own.
+        click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

@@ -25,6 +25,8 @@ from ampsim.errors import BadInput, DataError, FetchFailed
 MIRROR_VARIABLE = "AMPSIM_MIRROR"
 TIMEOUT_S = 30.0
 """How long a server may say nothing."""
+CHUNK_BYTES, MOST_BYTES = 2**16, 2**26
+"""What is read at once, and what no text comes near to."""
 
 Say = Callable[[str], None]
 
@@ -92,34 +94,41 @@ def _build(file: Path, say: Say) -> None:
 
 def _download(name: str, text: RemoteText, file: Path, say: Say) -> None:
     """Fetch a text, check it, and write it compressed, always to the same bytes."""
-    import pooch  # slow to import
-    import requests
+    import pooch  # slow to import, as is requests
+    from requests import ConnectionError, HTTPError, RequestException, Timeout
+    from requests.exceptions import ChunkedEncodingError
 
     url = f"{mirror()}/{text.path}"
     say(f"{name}: fetching {url}")
     pooch.get_logger().setLevel(logging.ERROR)
     try:
-        plain = pooch.retrieve(
-            url,
-            known_hash=f"sha256:{text.sha256}",
-            fname=f"{file.name}.part",
-            path=file.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
-        )
-    except requests.HTTPError as error:
+        plain = pooch.retrieve(url, f"sha256:{text.sha256}", f"{file.name}.part", file.parent, downloader=_stream)
+    except HTTPError as error:
         answer = error.response
         said = f"{answer.status_code} {answer.reason}" if answer is not None else str(error)
         raise _failed(name, url, f"the server says {said}") from error
-    except requests.Timeout as error:
-        raise _failed(name, url, f"nothing comes within {TIMEOUT_S:.0f} s") from error
-    except requests.ConnectionError as error:
+    except Timeout as error:
+        raise _failed(name, url, f"nothing comes within {TIMEOUT_S:g} s") from error
+    except (ConnectionError, ChunkedEncodingError) as error:
         raise _failed(name, url, "no connection, or one that broke off") from error
-    except requests.RequestException as error:
-        raise _failed(name, url, f"broken off: {error}") from error
+    except RequestException as error:
+        raise _failed(name, url, str(error)) from error
     except ValueError as error:
         raise _failed(name, url, f"what comes is not the known file, whose sha256 is {text.sha256}") from error
     with open(plain, "rb") as fetched:
         file.write_bytes(gzip.compress(fetched.read(), compresslevel=9, mtime=0))
+
+
+def _stream(url: str, file: str, pooch: object) -> None:
+    """Write what the server sends to `file`. pooch's own downloader leaves the connection open if that fails."""
+    import requests
+
+    with requests.get(url, stream=True, timeout=TIMEOUT_S) as response, open(file, "wb") as out:
+        response.raise_for_status()
+        for chunk in response.iter_content(CHUNK_BYTES):
+            out.write(chunk)
+            if out.tell() > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES} bytes")
 
 
 def _failed(name: str, url: str, what: str) -> FetchFailed:

@@ -34,7 +34,8 @@ class Collector:
     def add(self, keys: list[int], places: list[int], counts: list[int], batch: Batch) -> Full | None:
         """Message i of the batch is number `places[i]` of group `keys[i]`, which has `counts[i]` members.
 
-        The groups that this makes complete, or None. Raises ValueError for a group with a member too many.
+        The groups that this makes complete, or None. Raises ValueError for a group with a member too many, and for one
+        that has two at one place.
         """
         full: list[int] = []
         for number, (key, place, count) in enumerate(zip(keys, places, counts, strict=True)):
@@ -48,6 +49,9 @@ class Collector:
         if not full:
             return None
         groups = [sorted(self._waiting.pop(key), key=lambda member: member[0]) for key in full]
+        for group in groups:
+            if (found := [place for place, _, _ in group]) != list(range(len(group))):
+                raise ValueError(f"the members of a group of {len(group)} have the places {found}: each must come once")
         stacked = _stack([member for group in groups for member in group])
         self.size_bytes -= stacked.size_bytes
         members_each = np.array([len(group) for group in groups], np.int64)

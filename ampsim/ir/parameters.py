@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 
 from ampsim.ops.optimizers import Optimizer
-from ampsim.ops.table import Array, Arrays, ParameterSpec
+from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
 
 class ParameterSet:
@@ -36,7 +36,7 @@ class ParameterSet:
         self._optimizer_state: dict[str, Arrays] = {
             name: optimizer.initial_state(value) for name, value in self.values.items()
         }
-        self._gradients: dict[str, Array] = {}
+        self._gradients: dict[str, Array | RowGradient] = {}
         self._accumulated = 0
 
     @property
@@ -46,13 +46,13 @@ class ParameterSet:
         state = sum(array.nbytes for arrays in self._optimizer_state.values() for array in arrays)
         return 2 * values + state
 
-    def accumulate(self, gradients: dict[str, Array], messages: int) -> int:
+    def accumulate(self, gradients: Mapping[str, Array | RowGradient], messages: int) -> int:
         """Add the gradients of `messages` messages (the arrays are given away); the number of updates made, 0 or 1."""
         if self._accumulated == 0:
-            self._gradients = gradients
+            self._gradients = dict(gradients)
         else:
             for name, gradient in gradients.items():
-                self._gradients[name] += gradient
+                self._gradients[name] += gradient  # type: ignore[operator]  # both are of the kind that the op gives
         self._accumulated += messages
         return self.flush() if self._accumulated >= self._min_update_frequency else 0
 
@@ -63,7 +63,7 @@ class ParameterSet:
         self.version += 1
         for name, gradient in self._gradients.items():
             self.values[name], self._optimizer_state[name] = self._optimizer.update(
-                self.values[name], gradient, self._optimizer_state[name], self.version
+                self.values[name], dense(gradient), self._optimizer_state[name], self.version
             )
         self._gradients = {}
         self._accumulated = 0

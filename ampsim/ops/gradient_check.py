@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ampsim.ops.table import OPS, Array, Arrays, ArraySpec, Gradients, Op, Parameters
+from ampsim.ops.table import OPS, Array, Arrays, ArraySpec, Gradients, Op, Parameters, dense
 
 STEP = 1e-6
 """Of max(1, |value|): with float64, the errors by rounding and by curvature are then both well below 1e-8."""
@@ -106,7 +106,8 @@ class _Case:
         given = {f"saved array {i}": array for i, array in enumerate(saved)}
         given |= {f"output gradient {i}": dy for i, dy in enumerate(gradients) if dy is not None}
         with self._nothing_written("backward", given):
-            dxs, dws = self.op.backward(self.parameters, saved, gradients, wanted, **self._keywords)
+            dxs, sums = self.op.backward(self.parameters, saved, gradients, wanted, **self._keywords)
+        dws = {name: dense(dw) for name, dw in sums.items()}
         if len(dxs) != len(self.inputs) or set(dws) != set(self.parameters):
             raise self._mismatch(
                 f"backward gives {len(dxs)} input gradients and those of {sorted(dws)}; "

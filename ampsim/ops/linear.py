@@ -19,6 +19,7 @@ from ampsim.ops.table import (
     Op,
     Parameters,
     ParameterSpec,
+    RowGradient,
     check_indices,
     is_float,
     register,
@@ -113,16 +114,9 @@ def embedding_backward(
     vocabulary: int,
     units: int,
 ) -> Gradients:
-    """dy float32[rows, units] -> the gradient of weight: the rows of dy summed by id. Ids have no gradient."""
+    """dy float32[rows, units] -> the gradient of weight: the rows of dy, by id. Ids have no gradient."""
     (ids,), (dy,) = saved, gradients
-    # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
-    # stable, so the bits repeat), several times faster than np.add.at.
-    order = ids.argsort(kind="stable")
-    ids = ids[order]
-    starts = np.flatnonzero(np.diff(ids, prepend=-1))
-    dw = np.zeros((vocabulary, units), dtype=dy.dtype)
-    dw[ids[starts]] = np.add.reduceat(dy[order], starts, axis=0)
-    return (None,), {"weight": dw}
+    return (None,), {"weight": RowGradient(ids, dy, vocabulary)}
 
 
 def embedding_shape(ids: ArraySpec, *, vocabulary: int, units: int) -> tuple[ArraySpec, ...]:
@@ -140,11 +134,11 @@ def embedding_cost(rows: int, ids: ArraySpec, *, vocabulary: int, units: int) ->
     """With r rows, u units, a vocabulary of v:
 
     forward    no flops; reads the ids: r and the rows looked up, at most the whole weight: min(r, v)u; writes y: ru
-    backward   ru flops (a sum per value); reads the ids: r and dy: ru; writes the whole gradient: vu
+    backward   ru flops (a sum per value); reads the ids: r and dy: ru; writes as many rows of the gradient: ru
     """
     id_bytes, row_bytes = rows * ids.row_bytes, ArraySpec((units,)).row_bytes
     forward = Cost(0, id_bytes + min(rows, vocabulary) * row_bytes, rows * row_bytes)
-    backward = Cost(rows * units, id_bytes + rows * row_bytes, vocabulary * row_bytes)
+    backward = Cost(rows * units, id_bytes + rows * row_bytes, rows * row_bytes)
     return forward, backward
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
 Parameters = Mapping[str, Array]
-Gradients = tuple[tuple[Array | None, ...], dict[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,43 @@ class Cost:
             self.bytes_read + other.bytes_read,
             self.bytes_written + other.bytes_written,
         )
+
+
+class RowGradient:
+    """The gradient of a matrix of which only some rows were used: `rows float32[k, units]` belong to `ids int64[k]`.
+
+    An id may come several times. `+=` takes another one in without adding anything up yet: what a vocabulary of
+    thousands would cost for every message is paid once an update, by `dense`.
+    """
+
+    def __init__(self, ids: Array, rows: Array, count: int) -> None:
+        self._ids, self._rows, self._count = [ids], [rows], count
+
+    def __iadd__(self, other: RowGradient) -> RowGradient:
+        self._ids += other._ids
+        self._rows += other._rows
+        return self
+
+    def dense(self) -> Array:
+        """float32[count, units], each row the sum over its id in the order in which they came."""
+        ids, rows = np.concatenate(self._ids), np.concatenate(self._rows)
+        # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
+        # stable, so the bits repeat), several times faster than np.add.at.
+        order = ids.argsort(kind="stable")
+        ids = ids[order]
+        starts = np.flatnonzero(np.diff(ids, prepend=-1))
+        whole = np.zeros((self._count, rows.shape[1]), rows.dtype)
+        whole[ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+        return whole
+
+
+def dense(gradient: Array | RowGradient) -> Array:
+    """A parameter's gradient as an array of the parameter's shape."""
+    return gradient.dense() if isinstance(gradient, RowGradient) else gradient
+
+
+Gradients = tuple[tuple[Array | None, ...], Mapping[str, Array | RowGradient]]
+"""What a backward rule returns: the inputs' gradients, and the parameters'."""
 
 
 @dataclass(frozen=True)

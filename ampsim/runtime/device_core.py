@@ -129,6 +129,9 @@ class DeviceCore:
         self._max_batch = max_batch
         self._queues = MessageQueues()
         self._counts = WorkCounts()
+        self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)
+        self._cached_bytes = 0
+        self._cached_of: dict[str, int] = {}
 
     @property
     def has_work(self) -> bool:
@@ -173,7 +176,7 @@ class DeviceCore:
     def take_counts(self) -> WorkCounts:
         """What was counted since the last call; levels start from what they are now."""
         counts = self._counts
-        self._note_memory(counts)
+        self._note_levels(counts)
         self._counts = WorkCounts(queue_max=self._queues.messages)
         return counts
 
@@ -237,11 +240,13 @@ class DeviceCore:
             node = counts.node(target.node)
             node.updates += answer.updates
             node.staleness.add(answer.staleness)
-        self._note_memory(counts)
+        cached = self._nodes[target.node].cached_bytes
+        self._cached_bytes += cached - self._cached_of.get(target.node, 0)
+        self._cached_of[target.node] = cached
+        self._note_levels(counts)
 
-    def _note_memory(self, counts: WorkCounts) -> None:
-        cached = sum(node.cached_bytes for node in self._nodes.values())
-        parameters = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters is not None)
-        counts.cached_bytes = max(counts.cached_bytes, cached)
+    def _note_levels(self, counts: WorkCounts) -> None:
+        memory = self._cached_bytes + self._parameter_bytes + self._queues.size_bytes
+        counts.cached_bytes = max(counts.cached_bytes, self._cached_bytes)
         counts.queue_max = max(counts.queue_max, self._queues.messages)
-        counts.peak_memory_bytes = max(counts.peak_memory_bytes, cached + parameters + self._queues.size_bytes)
+        counts.peak_memory_bytes = max(counts.peak_memory_bytes, memory)

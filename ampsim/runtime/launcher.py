@@ -43,6 +43,7 @@ class LocalLauncher:
         """Start the process of one device."""
         environment = _environment()
         self._logs.mkdir(exist_ok=True)
+        self._raise_for_lost_guard()
         with self._log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "ampsim", "device", "--controller", controller, "--name", name],
@@ -59,8 +60,7 @@ class LocalLauncher:
 
     def ended(self) -> dict[str, str]:
         """Devices that have ended: name to what happened, in words. Raises RunFailed if the guard has."""
-        if self._guard.poll() is not None:
-            raise RunFailed(f"the guard of the run is gone: {_describe_end(self._guard)}")
+        self._raise_for_lost_guard()
         return {name: _describe_end(process) for name, process in self._processes.items() if process.poll() is not None}
 
     def printed(self, name: str) -> str:
@@ -95,6 +95,10 @@ class LocalLauncher:
                 self._log(name).unlink()
         if self._logs.exists() and not any(self._logs.iterdir()):
             self._logs.rmdir()
+
+    def _raise_for_lost_guard(self) -> None:
+        if self._guard.poll() is not None:
+            raise RunFailed(f"the guard of the run is gone: {_describe_end(self._guard)}")
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

@@ -155,6 +155,7 @@ class _Run:
             self._record.save()
             self._zero_s = perf_counter()
             cluster.send(self._perform(self._core.start(self._now_s()), cluster))
+            self._stall.moved()
             while self._ended is None and self._stop.received is None:
                 self._one_round(cluster)
             stopped = self._ended is None

@@ -25,8 +25,9 @@ class StallWatch:
         self._moved_s = monotonic()
 
     def moved(self) -> None:
-        """A message has come to the controller."""
+        """Something has happened: instances were injected, or a message has come to the controller."""
         self._moved_s = monotonic()
+        self._idle = dict.fromkeys(self._idle, 0)
 
     def note(self, interval: Interval) -> None:
         """A device has logged an interval."""

@@ -52,12 +52,12 @@ def seen(mnist):
     found = {split: Seen() for split in SPLITS}
     for split in SPLITS:
         for instance in mnist.instances(split, 1):
-            found[split].add(*(instance.inputs[name][0] for name in ("image", "label")))
+            found[split].add(*(instance.inputs[name].arrays[0] for name in ("image", "label")))
     return found
 
 
 def first_labels(dataset, split, epoch, count=60):
-    return next(dataset.instances(split, epoch)).inputs["label"][0][:count].tolist()
+    return next(dataset.instances(split, epoch)).inputs["label"].arrays[0][:count].tolist()
 
 
 def test_every_digit_is_there_as_often_as_it_should_be(seen):
@@ -85,7 +85,7 @@ def test_training_and_validation_share_no_image_and_leave_none_out(seen):
 
 def test_an_instance_is_a_minibatch_of_grey_levels_from_0_to_1_and_their_digits(mnist):
     instance = next(mnist.instances(TRAIN, 1))
-    (image,), (label,) = instance.inputs["image"], instance.inputs["label"]
+    (image,), (label,) = instance.inputs["image"].arrays, instance.inputs["label"].arrays
     assert (image.dtype, image.shape) == (np.float32, (1000, 784))
     assert (label.dtype, label.shape) == (np.int64, (1000,))
     assert (image.min(), image.max()) == (0, 1)
@@ -125,7 +125,7 @@ def test_another_seed_has_another_order_and_holds_other_images_out(mnist):
 
 def test_one_iterator_does_not_disturb_another(mnist):
     def labels(instance):
-        return instance.inputs["label"][0].tolist()
+        return instance.inputs["label"].arrays[0].tolist()
 
     one, other = mnist.instances(TRAIN, 1), mnist.instances(TRAIN, 1)
     assert labels(next(one)) == labels(next(other))
@@ -139,7 +139,7 @@ def test_the_last_minibatch_holds_what_is_left(mnist):
     sizes = [instance.size for instance in Mnist(0, batch=300, limit=1000).instances(TRAIN, 1)]
     assert sizes == [300, 300, 300, 100]
     (only,) = Mnist(0, batch=300, limit=7).instances(TEST, 1)
-    assert (only.size, len(only.inputs["image"][0]), len(only.inputs["label"][0])) == (7, 7, 7)
+    assert (only.size, len(only.inputs["image"].arrays[0]), len(only.inputs["label"].arrays[0])) == (7, 7, 7)
 
 
 def test_a_limit_keeps_the_first_examples_of_each_split(mnist):

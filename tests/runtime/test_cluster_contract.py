@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -15,7 +16,9 @@ from safetensors.numpy import load_file
 
 from ampsim.cli.watch import QuietWatcher
 from ampsim.config.load import Experiment, load
+from ampsim.data.dataset import Instance
 from ampsim.data.mnist import FILE
+from ampsim.runtime import stall
 from ampsim.runtime.run import run
 
 ONE = "{d0: {kind: cpu-core, nodes: ['*']}}"
@@ -291,3 +294,19 @@ def test_training_stops_at_its_target(finish: Finish) -> None:
     assert here.summary["reached"] == {"validation.accuracy": 0.05}
     assert here.summary["epochs"] < 50
     assert here.metrics[-1]["split"] == "test"
+
+
+def test_a_slow_start_is_no_stall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stall, "PATIENCE_S", 2.0)
+    (tmp_path / "contract.yaml").write_text(CONFIG)
+    experiment = load(str(tmp_path / "contract.yaml"), ["training.epochs=1"])
+    instances = experiment.dataset.instances
+
+    def load_slowly(split: str, epoch: int) -> Iterator[Instance]:
+        if (split, epoch) == ("train", 1):
+            time.sleep(3)  # the machine is busy: the devices wait, and log that they do
+        return instances(split, epoch)
+
+    monkeypatch.setattr(experiment.dataset, "instances", load_slowly)
+    _, summary = run(experiment, QuietWatcher(), tmp_path / "run")
+    assert summary["status"] == "finished"
