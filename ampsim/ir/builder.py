@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -100,6 +100,8 @@ class GraphBuilder:
         number = (len(spec.inputs) if spec else self._open[name]) - self._open[name]
         self._open[name] -= 1
         self._connections.append((wire.port, Port(name, number)))
+        if spec and not wire.trainable:
+            self._nodes[name] = replace(spec, wanted=(*spec.wanted[:number], False, *spec.wanted[number + 1 :]))
         self._check_payload(name, phi.payload, wire)
 
     def cond(self, name: str, wire: Wire, ports: int, select: Select, structured: bool = False) -> tuple[Wire, ...]:
@@ -127,6 +129,8 @@ class GraphBuilder:
     def bcast(self, name: str, wire: Wire, ports: int) -> tuple[Wire, ...]:
         """Bcast: to every one of `ports` successors."""
         spec = lambda payload, wanted: BcastSpec(name, (payload,), wanted, self.schema, ports)  # noqa: E731
+        if ports < 1:
+            self._problems.append(f"{name}: a Bcast sends to at least one successor, this one has {ports}")
         return self._ports(self._route(name, (wire,), spec), ports)
 
     def group(self, name: str, wire: Wire, member: Member) -> Wire:

@@ -37,18 +37,30 @@ def structural_problems(
 
 
 def _endless_loops(nodes: Mapping[str, NodeSpec], connections: Sequence[tuple[Port, Port]]) -> list[str]:
-    """Phis that a message comes back to for ever: no Cond on the way round has a branch that leads elsewhere."""
+    """Phis that a message comes back to for ever: on some way round, no Cond has a branch that leads elsewhere."""
     successors: dict[str, set[str]] = defaultdict(set)
     for source, target in connections:
         successors[source.node].add(target.node)
-    problems = []
-    for phi in (name for name, spec in nodes.items() if isinstance(spec, PhiSpec)):
-        round_trip = _reachable(phi, successors) & _reachable(phi, _reversed(successors))
-        if phi in round_trip and not any(
-            isinstance(nodes.get(name), CondSpec) and successors[name] - round_trip for name in round_trip
-        ):
-            problems.append(f"{phi}: a message that enters this loop can never leave it: put a cond into it")
-    return problems
+    return [
+        f"{phi}: a message that enters this loop can never leave it: put a cond into it"
+        for phi, spec in nodes.items()
+        if isinstance(spec, PhiSpec) and _is_endless(phi, nodes, successors)
+    ]
+
+
+def _is_endless(phi: str, nodes: Mapping[str, NodeSpec], successors: Mapping[str, set[str]]) -> bool:
+    """Whether a message can come back to a Phi for ever: cut at the Conds that lead out of the loop, then at those
+    that lead out of what is left of it (a loop inside a loop), some way round remains."""
+    uncut = dict(successors)
+    while True:
+        round_trip = _reachable(phi, uncut) & _reachable(phi, _reversed(uncut))
+        if phi not in round_trip or not round_trip <= nodes.keys():
+            return False  # a node with a problem of its own may be the cond
+        leaving = [name for name in round_trip if isinstance(nodes[name], CondSpec) and successors[name] - round_trip]
+        if not leaving:
+            return True
+        for name in leaving:
+            del uncut[name]
 
 
 def _reachable(start: str, successors: Mapping[str, set[str]]) -> set[str]:
