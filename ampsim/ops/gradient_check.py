@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ampsim.ops.table import OPS, Array, Arrays, ArraySpec, Gradients, Op, Parameters, dense
+from ampsim.ops.table import OPS, Array, Arrays, ArraySpec, Op, Parameters, dense
 
 STEP = 1e-6
 """Of max(1, |value|): with float64, the errors by rounding and by curvature are then both well below 1e-8."""
@@ -101,7 +101,9 @@ class _Case:
                 )
         return outputs, saved
 
-    def backward(self, saved: Arrays, gradients: tuple[Array | None, ...], wanted: tuple[bool, ...]) -> Gradients:
+    def backward(
+        self, saved: Arrays, gradients: tuple[Array | None, ...], wanted: tuple[bool, ...]
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
         """The gradients of inputs and parameters, each there where it should be and as long as its argument."""
         given = {f"saved array {i}": array for i, array in enumerate(saved)}
         given |= {f"output gradient {i}": dy for i, dy in enumerate(gradients) if dy is not None}

@@ -71,9 +71,14 @@ class RowGradient:
         self._rows += other._rows
         return self
 
+    @property
+    def rows(self) -> Array:
+        """float32[k, units], in the order in which they came."""
+        return np.concatenate(self._rows)
+
     def dense(self) -> Array:
         """float32[count, units], each row the sum over its id in the order in which they came."""
-        ids, rows = np.concatenate(self._ids), np.concatenate(self._rows)
+        ids, rows = np.concatenate(self._ids), self.rows
         # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
         # stable, so the bits repeat), several times faster than np.add.at.
         order = ids.argsort(kind="stable")
