@@ -57,7 +57,7 @@ def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, i
     with watcher:
         directory, summary = run_experiment(experiment, watcher, Path(out) if out else None, in_process)
     if not quiet:
-        console.print(device_table(summary["devices"]))
+        console.print("", device_table(summary["devices"]), "", sep="\n")
     console.print(outcome_text(summary), highlight=False, soft_wrap=True)
     console.print(f"run directory: {directory}", highlight=False, soft_wrap=True)
 
@@ -92,8 +92,7 @@ def report(run: Path) -> None:
     """Show a run directory: its passes, its devices, and how it ended."""
     files = RunFiles.read(run)
     console = new_console()
-    console.print(passes_table(files.metrics))
-    console.print(device_table(files.summary["devices"]))
+    console.print(passes_table(files.metrics), "", device_table(files.summary["devices"]), "", sep="\n")
     console.print(outcome_text(files.summary), highlight=False, soft_wrap=True)
     for line in error_lines(files.summary):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -59,11 +59,19 @@ def test_a_message_gives_the_run_its_patience_back(watch, clock):
     idle(watch, "d0", "d1")
     clock.now += PATIENCE_S - 0.5
     watch.moved()
+    idle(watch, "d0", "d1")
     clock.now += PATIENCE_S - 0.5
     assert watch.check([3]) is None
     clock.now += 0.5
     with pytest.raises(Stalled):
         watch.check([3])
+
+
+def test_what_devices_logged_before_a_message_does_not_count(watch, clock):
+    idle(watch, "d0", "d1")
+    watch.moved()
+    clock.now += 2 * PATIENCE_S
+    assert watch.check([3]) is None
 
 
 def test_a_device_that_works_long_is_no_stall(watch, clock):
