@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from ampsim import blas
 # Before any test module loads NumPy: what is computed in this process uses the kernel of the device processes.
 blas.configure()
 
+import numpy as np  # noqa: E402  (after the BLAS has been chosen)
+
 # A loaded machine is slow now and then; that is no failure.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
@@ -33,6 +36,14 @@ GONE_AFTER_S = 3.0
 """What is demanded: after this time no process of a run is left."""
 BUSY_MACHINE_S = 7.0
 """What is added to it before a test fails, for machines that have other things to do."""
+
+
+TREES = {
+    "train": ["(3 (2 a) (4 (2 good) (2 film)))", "(1 (2 a) (0 (2 poor) (2 one)))", "(2 (2 (2 no) (2 one)) (2 came))"]
+    + [f"(2 (2 film) (2 number{number}))" for number in range(9)],
+    "dev": ["(4 (2 a) (4 (3 better) (2 film)))", "(2 (2 8\u00a01\\/2) (2 one))"],
+    "test": ["(0 (2 poor) (1 (2 unseen) (2 film)))"],
+}
 
 
 def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> float:
@@ -254,3 +265,50 @@ def ampsim(tmp_path: Path) -> Ampsim:
         )
 
     return run
+
+
+def random_molecules(count: int, seed: int = 0) -> dict[str, Any]:
+    """The arrays of an archive of `count` molecules: random trees of atoms, and now and then a ring."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(2, 12, count)
+    pairs = []
+    for size in sizes.tolist():
+        bonds = {(int(random.integers(0, atom)), atom) for atom in range(1, size)}
+        if size > 3:
+            bonds.add((0, size - 1))
+        pairs.append(sorted(bonds))
+    flat = np.array([bond for bonds in pairs for bond in bonds], np.uint8)
+    return {
+        "index": np.arange(1, count + 1, dtype=np.int32) * 3,
+        "mu": random.random(count).astype(np.float32) * 5,
+        "atom_ptr": np.cumsum([0, *sizes], dtype=np.int32),
+        "bond_ptr": np.cumsum([0, *map(len, pairs)], dtype=np.int32),
+        "z": random.choice(np.array([1, 6, 7, 8, 9], np.uint8), sizes.sum()),
+        "bond_i": flat[:, 0],
+        "bond_j": flat[:, 1],
+        "bond_order": random.integers(1, 5, len(flat)).astype(np.uint8),
+    }
+
+
+@pytest.fixture(scope="session")
+def some_molecules() -> Callable[..., dict[str, Any]]:
+    """`some_molecules(count, seed)`: the arrays of an archive."""
+    return random_molecules
+
+
+@pytest.fixture(scope="session")
+def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder such as AMPSIM_DATA names, with a small treebank and a few molecules."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "sst").mkdir()
+    for name, lines in TREES.items():
+        (folder / f"sst/{name}.txt.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+    np.savez(folder / "qm9.npz", **random_molecules(60))
+    return folder
+
+
+@pytest.fixture
+def sample(sample_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small data, in AMPSIM_DATA."""
+    monkeypatch.setenv("AMPSIM_DATA", str(sample_data))
+    return sample_data

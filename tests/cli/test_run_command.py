@@ -15,6 +15,13 @@ from ampsim.config.catalogue import shipped
 
 TINY = ("--set", "data.limit=200", "--set", "training.epochs=1", "--set", "model.hidden=[16,16,16]")
 QUICK = (*TINY, "--in-process")
+SMALL = {
+    "list-reduction-rnn": ("train=300", "validation=50", "test=50"),
+    "sst-tree-lstm": ("limit=10",),
+    "babi15-ggsnn": ("limit=30",),
+    "qm9-ggsnn": ("validation=10", "test=10"),
+}
+"""Options that make the data of a shipped config few."""
 """Without device processes: for what does not depend on them."""
 
 OWN_MODULE = """\
@@ -46,23 +53,16 @@ def summary(folder: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.fixture(scope="module")
-def shas() -> dict[str, str]:
-    """The parameters that each shipped config has ended with so far."""
-    return {}
-
-
 @pytest.mark.parametrize("name", shipped("configs"))
 def test_every_shipped_config_checks_and_trains_from_any_folder(
-    ampsim: Any, tmp_path: Path, shas: dict[str, str], name: str
+    ampsim: Any, tmp_path: Path, sample: Path, name: str
 ) -> None:
-    done = ampsim("run", name, *TINY[:4], "--set", "training.max_active_keys=1")
+    settings = [f"--set=data.{setting}" for setting in SMALL.get(name, ("limit=200",))]
+    done = ampsim("run", name, *settings, "--set", "training.epochs=1")
     assert (done.returncode, done.stderr) == (0, "")
     run = tmp_path / "runs" / f"{name}-1"
     assert f"run directory: runs/{name}-1" in done.stdout
     assert summary(run)["status"] == "finished"
-    shas[name] = summary(run)["parameters_sha256"]
-    assert len(set(shas.values())) == 1, "the shipped configs differ in their devices only"
     checked = ampsim("check", str(run / "config.yaml"))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert f"{name}: ok" in checked.stdout

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampsim.ir.batch import Batch, Direction, concatenate
@@ -144,6 +144,7 @@ class TestCollector:
         assert_same(full.batch, concatenate([message(1, 0), message(1, 1, rows=2), message(1, 2)]))
         assert (collector.waiting(), collector.size_bytes) == ([], 0)
 
+    @settings(max_examples=50)
     @given(groups, randoms)
     def test_every_group_leaves_once_and_with_its_last_member(self, groups, random):
         collector, found = Collector(), {}
@@ -193,6 +194,7 @@ class TestCollector:
 
 
 class TestGroup:
+    @settings(max_examples=50)
     @given(groups, randoms)
     def test_groups_of_several_instances_are_stacked_and_their_gradients_taken_apart(self, groups, random):
         node = group({instance: {"nodes": np.array([len(some)])} for instance, some in enumerate(groups)})
@@ -222,6 +224,7 @@ class TestGroup:
             assert_same(home[state], message(*state, rows, mark=0.5))
         assert nothing_kept(node)
 
+    @settings(max_examples=50)
     @given(groups, randoms)
     def test_an_instance_may_have_many_groups_at_once(self, groups, random):
         place = np.array([place for some in groups for place in range(len(some))])
@@ -281,6 +284,7 @@ class TestGroup:
 
 
 class TestUngroup:
+    @settings(max_examples=50)
     @given(groups, randoms)
     def test_every_row_leaves_under_a_state_of_its_own_and_its_gradient_comes_home_in_its_place(self, groups, random):
         node = ungroup()
@@ -337,6 +341,7 @@ trees = st.lists(
 
 
 class TestFlatmap:
+    @settings(max_examples=50)
     @given(trees, st.booleans(), randoms)
     def test_copies_go_to_every_child_and_their_gradients_are_summed(self, trees, one_row, random):
         counts = {instance: [count for count, _ in some] for instance, some in enumerate(trees)}
@@ -393,6 +398,7 @@ class TestFlatmap:
                 np.testing.assert_allclose(array, total, rtol=1e-12, atol=1e-14)
         assert nothing_kept(node)
 
+    @settings(max_examples=50)
     @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), randoms)
     def test_the_bits_of_a_sum_do_not_depend_on_the_order_in_which_the_gradients_come(self, counts, random):
         draw = np.random.default_rng(random.randrange(2**32))

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampsim.ir.batch import Batch, Direction, concatenate
@@ -90,6 +90,7 @@ def test_a_gradient_goes_back_through_the_port_that_its_message_came_in_by():
     assert nothing_kept(node)
 
 
+@settings(max_examples=50)
 @given(states, st.integers(2, 4), randoms)
 def test_a_phi_answers_every_message_once_at_its_own_port_whatever_the_order(states, ports, random):
     node, origin, home = phi(ports), {}, Counter()
@@ -132,6 +133,7 @@ def test_a_phi_refuses_a_second_gradient_for_the_same_state():
         node.answer(BACKWARD, 0, message(1))
 
 
+@settings(max_examples=50)
 @given(states, st.integers(2, 4), randoms)
 def test_a_cond_sends_each_message_where_its_state_says_and_keeps_their_order(states, ports, random):
     node = cond(lambda states, structure: states.sum(axis=1) % ports, ports)
@@ -145,6 +147,7 @@ def test_a_cond_sends_each_message_where_its_state_says_and_keeps_their_order(st
     assert nothing_kept(node)
 
 
+@settings(max_examples=50)
 @given(states, randoms)
 def test_a_cond_that_asks_for_the_structure_is_given_that_of_each_instance(states, random):
     structures = StructureTable({instance: {"chosen": np.arange(8) * instance % 3} for instance in range(6)})
@@ -178,6 +181,7 @@ def test_no_gradient_goes_to_a_sender_that_wants_none(node):
     assert (emission.batch.rows.tolist(), emission.batch.payload) == ([2], ())
 
 
+@settings(max_examples=50)
 @given(states, randoms)
 def test_an_isu_changes_the_state_forward_and_gives_it_back_backward(states, random):
     node = isu()
@@ -211,6 +215,7 @@ def test_gradient_of_a_bcast_is_the_sum_over_its_copies():
     assert nothing_kept(node)
 
 
+@settings(max_examples=50)
 @given(states, st.integers(2, 4), st.integers(1, 2), randoms)
 def test_a_bcast_adds_in_the_order_of_its_ports_whichever_came_first(states, ports, arrays, random):
     node = bcast(ports, WIDE * arrays)
@@ -287,6 +292,7 @@ def test_inference_leaves_nothing_behind_in_any_of_them(node):
     )
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
 def test_the_parts_of_a_batch_have_its_messages_in_order_and_each_once(parts):
     batch = concatenate([message(number, rows=1 + number % 3) for number in range(len(parts))])
