@@ -8,7 +8,7 @@ CONFIG ?= mnist-mlp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test golden lint bench clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null || \
@@ -19,6 +19,9 @@ run: $(VENV)/installed  ## Train the main job; CONFIG=... and ARGS="--set ..." t
 
 test: $(VENV)/installed-dev  ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+golden: $(VENV)/installed-dev  ## Rewrite the expected output of tests; read the difference before committing it
+	AMPSIM_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -k golden $(ARGS)
 
 lint: $(VENV)/installed-dev  ## Check style, types and the layers of the architecture
 	$(BIN)/ruff check ampsim tests benchmarks

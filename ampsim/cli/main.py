@@ -14,7 +14,9 @@ import click
 from ampsim import __version__
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
+from ampsim.cli.graph import graph
 from ampsim.cli.listing import check_text, kind_text, kinds_table
+from ampsim.cli.options import overrides_option
 from ampsim.cli.stream import UnheardStream
 from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
 from ampsim.config.catalogue import device_profiles
@@ -25,14 +27,6 @@ from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
-
-overrides_option = click.option(
-    "--set",
-    "overrides",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a key: --set training.epochs=1. Repeatable.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,6 +99,7 @@ def schema() -> None:
 
 
 commands.add_command(data)
+commands.add_command(graph)
 
 
 def main() -> int:
