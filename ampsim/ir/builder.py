@@ -20,6 +20,9 @@ from ampsim.ir.transform import TransformSpec
 from ampsim.ops import OPS
 from ampsim.ops.table import ArraySpec, Op
 
+INSTANCE_BITS = 24
+"""What a state must leave for the instance: some 16 million of them in a run."""
+
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -46,14 +49,20 @@ class GraphBuilder:
 
     def __init__(self, inputs: Mapping[str, ArraySpec], fields: Mapping[str, int] | None = None) -> None:
         others = tuple(Field(name, bits) for name, bits in (fields or {}).items())
-        self.schema = StateSchema((Field("instance", 63 - sum(field.bits for field in others)), *others))
+        left = 63 - sum(field.bits for field in others)
+        self._problems: list[str] = []
+        if left < INSTANCE_BITS:
+            self._problems.append(
+                f"the fields of a state leave {left} bits for the instance, and it needs {INSTANCE_BITS}: shrink one"
+            )
+        self.schema = StateSchema((Field("instance", max(left, 1)), *(others if left > 0 else ())))
         self._inputs = {
             name: Wire(Port(CONTROLLER, index), (spec,)) for index, (name, spec) in enumerate(inputs.items())
         }
         self._nodes: dict[str, NodeSpec | None] = {}
         self._connections: list[tuple[Port, Port]] = []
         self._open: dict[str, int] = {}
-        self._problems: list[str] = []
+        self._replicas: list[tuple[str, ...]] = []
 
     def input(self, name: str) -> Wire:
         """The wire on which the controller injects the input `name`."""
@@ -65,6 +74,23 @@ class GraphBuilder:
     def transform(self, name: str, op: str | Op, *inputs: Wire, **options: Any) -> Wire:
         """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT)."""
         return self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
+
+    def replicated(self, name: str, replicas: int, op: str | Op, wire: Wire, **options: Any) -> Wire:
+        """A transform of one input in `replicas` copies `<name>_0`, ..., each for every n-th instance.
+
+        A Cond by instance leads to them, a Phi from them; 1 replica is the plain node `name`.
+        """
+        if replicas == 1:
+            return self.transform(name, op, wire, **options)
+        ways = self.cond(f"{name}_choose", wire, replicas, lambda states, structure: states[:, 0] % replicas)
+        names = tuple(f"{name}_{number}" for number in range(replicas))
+        copies = [self.transform(copy, op, way, **options) for copy, way in zip(names, ways, strict=True)]
+        for copy in names:
+            spec = self._nodes.get(copy)
+            if isinstance(spec, TransformSpec):
+                self._nodes[copy] = replace(spec, draws_as=name)
+        self._replicas.append(names)
+        return self.phi(f"{name}_join", *copies)
 
     def concat(self, name: str, *inputs: Wire) -> Wire:
         """Concat: one message out of those of equal state, their arrays side by side along the last axis."""
@@ -166,7 +192,7 @@ class GraphBuilder:
             problems.append("there is no loss node, so nothing can be learnt: end the graph with loss(...)")
         if problems:
             raise GraphError(problems)
-        return Graph(tuple(self._inputs), nodes, dict(self._connections), self.schema)
+        return Graph(tuple(self._inputs), nodes, dict(self._connections), self.schema, tuple(self._replicas))
 
     def _apply(
         self,

@@ -39,14 +39,16 @@ class Target(NamedTuple):
 class Graph:
     """A checked model: build one with `GraphBuilder`.
 
-    `inputs` names what the controller injects; `nodes` is in topological order; `edges` leads from output ports
-    to input ports, one to one.
+    `inputs` names what the controller injects; `nodes` is in topological order (but for the edges that go back);
+    `edges` leads from output ports to input ports, one to one. `replicas` are groups of nodes that stand for one, each
+    for some of the instances: their parameters are averaged at the end of an epoch.
     """
 
     inputs: tuple[str, ...]
     nodes: Mapping[str, NodeSpec]
     edges: Mapping[Port, Port]
     schema: StateSchema
+    replicas: tuple[tuple[str, ...], ...] = ()
     _sources: dict[Port, Port] = field(init=False, repr=False, compare=False, default_factory=dict)
     _payloads: dict[Target, Payload] = field(init=False, repr=False, compare=False, default_factory=dict)
 
@@ -83,7 +85,9 @@ class Graph:
     @property
     def fingerprint(self) -> str:
         """Equal for equal graphs, in every process: by it a device knows that it built the controller's graph."""
-        text = repr((self.inputs, [_describe(spec) for spec in self.nodes.values()], sorted(self.edges.items())))
+        text = repr(
+            (self.inputs, [_describe(spec) for spec in self.nodes.values()], sorted(self.edges.items()), self.replicas)
+        )
         return sha256(text.encode()).hexdigest()
 
 

@@ -46,6 +46,10 @@ class ParameterSet:
         state = sum(array.nbytes for arrays in self._optimizer_state.values() for array in arrays)
         return 2 * values + state
 
+    def assign(self, values: Mapping[str, Array]) -> None:
+        """Replace the values, as averaging replicas does; counts as no update, and keeps the optimizer's state."""
+        self.values = {name: values[name] for name in self.values}
+
     def accumulate(self, gradients: Mapping[str, Array | RowGradient], messages: int) -> int:
         """Add the gradients of `messages` messages (the arrays are given away); the number of updates made, 0 or 1."""
         if self._accumulated == 0:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup
-from ampsim.ir.store import Join
+from ampsim.ir.store import DuplicateState, Join
 from ampsim.ir.structure import Structure, StructureTable
 from ampsim.ops.table import Array, Cost
 
@@ -57,7 +57,10 @@ class Phi(Node):
             return Answer([Emission(direction, 0, batch)])
         keys = self._spec.schema.keys(batch.states)
         if direction is Direction.FORWARD:
-            self._origin.update(dict.fromkeys(keys, port))
+            for key in keys:
+                if key in self._origin:
+                    raise DuplicateState(key)
+                self._origin[key] = port
             return Answer([Emission(direction, 0, batch)])
         ports = np.array([self._origin.pop(key) for key in keys])
         return Answer(

@@ -52,7 +52,8 @@ class RowStore:
     def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
         """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState.
 
-        The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`).
+        The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`);
+        which, its length tells, since a message has at least one row.
         """
         total = int(rows.sum())
         per_message = tuple(len(array) == len(keys) != total for array in arrays)

@@ -26,6 +26,8 @@ class TransformSpec(NodeSpec):
     op: Op
     options: dict[str, Any]
     separate: bool = False
+    draws_as: str | None = None
+    """the node whose first parameters this one draws: replicas start as equals"""
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -56,8 +58,9 @@ class PayloadTransform(Node):
         self.name = spec.name
         self._spec = spec
         parameters = spec.op.parameters(*spec.arrays, **spec.options)
+        drawn_as = spec.draws_as or spec.name
         self.parameters = (
-            ParameterSet(spec.name, parameters, setup.seed, setup.optimizer, setup.min_update_frequency)
+            ParameterSet(drawn_as, parameters, setup.seed, setup.optimizer, setup.min_update_frequency)
             if parameters
             else None
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
@@ -21,7 +21,7 @@ def ggsnn(
     data: DataSpec,
     *,
     hidden: Annotated[int, Gt(0)] = 100,
-    steps: Annotated[int, Gt(0)] = 4,
+    steps: Annotated[int, Gt(0), Le(255)] = 4,
     readout: Literal["node_selection", "gated_sum"] = "gated_sum",
 ) -> Graph:
     """For `annotation float32[rows, k]` at the nodes; `source`, `target`, `type` and `nodes` give the shape.
@@ -39,9 +39,13 @@ def ggsnn(
     outward, here = graph.bcast("copy", again, 2)
     edges = graph.flatmap("edges", outward, _outgoing)
     types = data.sizes["edge_types"]
-    by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
-    mapped = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
-    incoming = graph.transform("sum", "sum_rows", graph.group("into", graph.phi("any_type", *mapped), _into_node))
+    if types == 1:
+        mapped = graph.transform("edge0", "linear", edges, units=hidden)
+    else:
+        by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
+        maps = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
+        mapped = graph.phi("any_type", *maps)
+    incoming = graph.transform("sum", "sum_rows", graph.group("into", mapped, _into_node))
     state = graph.transform("gru", "gru", incoming, here, units=hidden)
     graph.back(loop, graph.count_up("step", state, "t"))
     together = graph.group("all", done, _whole_graph)

@@ -16,11 +16,18 @@ T, LENGTH = 1, 2
 """Columns of a state: the step, and how many there are."""
 
 
-def rnn(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden: Annotated[int, Gt(0)] = 128) -> Graph:
+def rnn(
+    data: DataSpec,
+    *,
+    embedding: Annotated[int, Gt(0)] = 128,
+    hidden: Annotated[int, Gt(0)] = 128,
+    replicas: Annotated[int, Gt(0)] = 1,
+) -> Graph:
     """A vanilla RNN with ReLU units for `token int64[rows]`, `start int64[rows]` and `label int64[rows]`.
 
     `hidden` has the units of the state that goes round, `embedding` those of a token. What the loop starts from is
-    learnt: the embedding of `start`. The heavy node is linear1.
+    learnt: the embedding of `start`. The heavy node is linear1; with `replicas` above 1 it stands as linear1_0,
+    linear1_1, ..., each for every n-th instance, averaged at the end of an epoch.
 
         token - embed ---\\
         start - first - loop - concat1 - linear1 - relu1 - step - leave - linear2 - loss
@@ -33,7 +40,7 @@ def rnn(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden: Annot
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
     loop = graph.phi("loop", first, loops=1)
     both = graph.concat("concat1", token, loop)
-    state = graph.transform("relu1", "relu", graph.transform("linear1", "linear", both, units=hidden))
+    state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
     state = graph.count_up("step", state, "t")
     again, done = graph.cond("leave", state, 2, _is_over)
     graph.back(loop, again)

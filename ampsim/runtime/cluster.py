@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from ampsim.ops.table import Array
-from ampsim.runtime.controller_core import ControllerEvent, DropStructure, SendStructure
+from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructure
 from ampsim.runtime.device_core import Send
 from ampsim.runtime.statistics import WorkCounts
 
@@ -81,6 +81,14 @@ class Cluster(ABC):
     @abstractmethod
     def end_epoch(self) -> None:
         """Tell every device that the pipeline has drained."""
+
+    @abstractmethod
+    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
+        """Ask a device for the parameters of replicas; `wait` gives its answer."""
+
+    @abstractmethod
+    def assign(self, device: str, values: Mapping[str, Array]) -> None:
+        """Have a device replace parameters; `wait` gives its word that it has."""
 
     @abstractmethod
     def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:

@@ -8,7 +8,7 @@ of a pass the pipeline drains.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -17,74 +17,23 @@ import numpy as np
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph
-from ampsim.ir.structure import Structure
+from ampsim.ops.table import Array
+from ampsim.runtime.controller_events import (
+    AssignParameters,
+    CollectReplicas,
+    ControllerAction,
+    ControllerEvent,
+    DeviceEndedEpoch,
+    DropStructure,
+    EndEpochOnDevices,
+    Home,
+    PassEnded,
+    ReplicasCollected,
+    SendStructure,
+    StartPass,
+    TrainingEnded,
+)
 from ampsim.runtime.device_core import Report, Send
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Event: backward messages have come back to the controller."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEndedEpoch:
-    """Event: a device has carried out the end of the epoch."""
-
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartPass:
-    """Action: note that a pass begins."""
-
-    epoch: int
-    split: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndEpochOnDevices:
-    """Action: tell every device that the pipeline has drained."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassEnded:
-    """Action: record a pass. `metrics` has `loss` and the model's own metric; `instances` counts examples."""
-
-    epoch: int
-    split: str
-    metrics: Mapping[str, float]
-    instances: int
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingEnded:
-    """Action: everything is done; `reached` has the `stop_at` targets that were met, if that ended it early."""
-
-    reached: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class SendStructure:
-    """Action: carry an instance's structure to the devices whose nodes ask for it."""
-
-    devices: Collection[str]
-    instance: int
-    structure: Structure
-
-
-@dataclass(frozen=True, slots=True)
-class DropStructure:
-    """Action: tell those devices that the instance has retired."""
-
-    devices: Collection[str]
-    instance: int
-
-
-ControllerEvent = Home | Report | DeviceEndedEpoch
-ControllerAction = Send | SendStructure | DropStructure | StartPass | EndEpochOnDevices | PassEnded | TrainingEnded
 
 
 @dataclass(frozen=True)
@@ -123,6 +72,8 @@ class ControllerCore:
         self._waiting_for: set[str] = set()
         self._reports: list[tuple[float, float, float]] = []
         self._size = self._done = 0
+        self._collected: dict[str, Array] = {}
+        self._averaged = False
         self._began_s = 0.0
         self._results: dict[str, float] = {}
         self.epoch, self.split = 0, TRAIN
@@ -149,7 +100,13 @@ class ControllerCore:
                 if device not in self._waiting_for:
                     return []
                 self._waiting_for.remove(device)
-                return [] if self._waiting_for else self._end_pass(now_s)
+                return [] if self._waiting_for else self._epoch_ended(now_s)
+            case ReplicasCollected(device, values):
+                if device not in self._waiting_for:
+                    return []
+                self._waiting_for.remove(device)
+                self._collected.update(values)
+                return [] if self._waiting_for else self._assign_averages()
         actions += self._fill()
         if self._in_flight:
             return actions
@@ -251,6 +208,39 @@ class ControllerCore:
             return self._end_pass(now_s)
         self._waiting_for = set(self._devices)
         return [EndEpochOnDevices()]
+
+    def _epoch_ended(self, now_s: float) -> list[ControllerAction]:
+        """Every device has ended the epoch: average the replicas, unless that was what they ended."""
+        hosts = self._replicas_of_devices()
+        if not hosts or self._averaged:
+            self._averaged = False
+            return self._end_pass(now_s)
+        self._waiting_for = set(hosts)
+        return [CollectReplicas(device, nodes) for device, nodes in hosts.items()]
+
+    def _assign_averages(self) -> list[ControllerAction]:
+        averages: dict[str, Array] = {}
+        for group in self._graph.replicas:
+            for name in (key.partition(".")[2] for key in self._collected if key.startswith(f"{group[0]}.")):
+                # In float64 and in the order of the replicas: the same average wherever they are placed.
+                values = [self._collected[f"{node}.{name}"] for node in group]
+                average = np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
+                averages.update({f"{node}.{name}": average for node in group})
+        self._collected = {}
+        self._averaged = True
+        hosts = self._replicas_of_devices()
+        self._waiting_for = set(hosts)
+        return [
+            AssignParameters(device, {key: averages[key] for key in averages if key.partition(".")[0] in nodes})
+            for device, nodes in hosts.items()
+        ]
+
+    def _replicas_of_devices(self) -> dict[str, list[str]]:
+        """The replicas that each device hosts."""
+        hosts: dict[str, list[str]] = {}
+        for node in (node for group in self._graph.replicas for node in group):
+            hosts.setdefault(self._placement[node], []).append(node)
+        return hosts
 
     def _end_pass(self, now_s: float) -> list[ControllerAction]:
         means = self.means()

@@ -8,7 +8,7 @@ all the others in one process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from traceback import format_exception
 
@@ -57,7 +57,16 @@ class EndEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Event: hand out the parameters."""
+    """Event: hand out the parameters, of some nodes or of all."""
+
+    nodes: Collection[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Event: replace parameters, `node.parameter -> array`."""
+
+    values: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnded:
-    """Action: tell the controller that the end of the epoch has been carried out."""
+    """Action: tell the controller that what the end of the epoch asked for has been carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ class Parameters:
     values: Mapping[str, Array]
 
 
-DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | EndEpoch | Collect
+DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | EndEpoch | Collect | Assign
 DeviceAction = Send | Report | Handled | EpochEnded | Parameters
 
 
@@ -161,17 +170,23 @@ class DeviceCore:
                     if node.parameters is not None:
                         self._counts.node(node.name).updates += node.parameters.flush()
                 return [EpochEnded()]
-            case Collect():
+            case Collect(nodes):
                 return [
                     Parameters(
                         {
                             f"{node.name}.{name}": value
                             for node in self._nodes.values()
-                            if node.parameters is not None
+                            if node.parameters is not None and (nodes is None or node.name in nodes)
                             for name, value in node.parameters.values.items()
                         }
                     )
                 ]
+            case Assign(values):
+                for node in self._nodes.values():
+                    own = {name.partition(".")[2]: v for name, v in values.items() if name.startswith(f"{node.name}.")}
+                    if own and node.parameters is not None:
+                        node.parameters.assign(own)
+                return [EpochEnded()]
 
     def take_counts(self) -> WorkCounts:
         """What was counted since the last call; levels start from what they are now."""

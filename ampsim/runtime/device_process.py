@@ -21,6 +21,7 @@ import numpy as np
 from ampsim import blas
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.runtime.device_core import (
+    Assign,
     Collect,
     Deliver,
     DeliverStructure,
@@ -36,7 +37,16 @@ from ampsim.runtime.device_core import (
     Send,
     Turn,
 )
-from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, is_structure, structure_from_packet, to_packet
+from ampsim.runtime.messages import (
+    MESSAGES,
+    REPORT,
+    from_packet,
+    is_structure,
+    parameter_packets,
+    parameters_from_packets,
+    structure_from_packet,
+    to_packet,
+)
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
@@ -174,8 +184,11 @@ class DeviceProcess:
             case "end_epoch":
                 self._act(self._core.handle(EndEpoch()))
             case "collect":
-                self._send_interval()
-                self._act(self._core.handle(Collect()))
+                if bundle.body is None:
+                    self._send_interval()
+                self._act(self._core.handle(Collect(bundle.body)))
+            case "assign":
+                self._act(self._core.handle(Assign(parameters_from_packets(bundle.packets))))
             case "bye":
                 self._finished = True
             case _:
@@ -194,8 +207,7 @@ class DeviceProcess:
                 case EpochEnded():
                     self._socket.send(CONTROLLER, Bundle("epoch_ended", name))
                 case Parameters(values):
-                    packets = [Packet((parameter,), (array,)) for parameter, array in values.items()]
-                    self._socket.send(CONTROLLER, Bundle("parameters", name, None, packets))
+                    self._socket.send(CONTROLLER, Bundle("parameters", name, None, parameter_packets(values)))
 
     def _flush(self) -> None:
         """One bundle to each peer that there is something for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Self
 
@@ -13,8 +13,16 @@ from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
-from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
+from ampsim.runtime.controller_events import (
+    ControllerEvent,
+    DeviceEndedEpoch,
+    DropStructure,
+    Home,
+    ReplicasCollected,
+    SendStructure,
+)
 from ampsim.runtime.device_core import (
+    Assign,
     Collect,
     Deliver,
     DeliverStructure,
@@ -72,6 +80,14 @@ class InProcessCluster(Cluster):
     def end_epoch(self) -> None:
         for name, core in self._cores.items():
             self._act(name, core.handle(EndEpoch()))
+
+    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
+        for action in self._cores[device].handle(Collect(nodes)):
+            if isinstance(action, Parameters):
+                self._events.append(ReplicasCollected(device, action.values))
+
+    def assign(self, device: str, values: Mapping[str, Array]) -> None:
+        self._act(device, self._cores[device].handle(Assign(values)))
 
     def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
         """Run rounds until something is there for the controller, or the time is up. Raises Stalled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
 from ampsim.ir.structure import Structure
-from ampsim.ops.table import ArraySpec
+from ampsim.ops.table import Array, ArraySpec
 from ampsim.runtime.wire import Packet, WireError
 
 MESSAGES = "messages"
@@ -64,6 +64,16 @@ def structure_from_packet(packet: Packet) -> tuple[int, Structure]:
     if len(names) != len(packet.arrays) or any(array.dtype != np.int64 for array in packet.arrays):
         raise WireError(f"a structure is int64 arrays with a name each, found {names}")
     return int(instance), dict(zip(map(str, names), packet.arrays, strict=True))
+
+
+def parameter_packets(values: Mapping[str, Array]) -> list[Packet]:
+    """A packet for each parameter, addressed by its name."""
+    return [Packet((name,), (value,)) for name, value in values.items()]
+
+
+def parameters_from_packets(packets: Iterable[Packet]) -> dict[str, Array]:
+    """The parameters by name."""
+    return {str(packet.address[0]): packet.arrays[0] for packet in packets}
 
 
 def _target(address: tuple[str | int, ...]) -> Target:

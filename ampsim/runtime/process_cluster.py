@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, Self
 
@@ -13,10 +13,17 @@ from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
-from ampsim.runtime.controller_core import ControllerEvent, DeviceEndedEpoch, DropStructure, Home, SendStructure
+from ampsim.runtime.controller_events import (
+    ControllerEvent,
+    DeviceEndedEpoch,
+    DropStructure,
+    Home,
+    ReplicasCollected,
+    SendStructure,
+)
 from ampsim.runtime.device_core import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
-from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, to_packet
+from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, parameter_packets, parameters_from_packets, to_packet
 from ampsim.runtime.signals import StopSignals
 from ampsim.runtime.sockets import ControllerSocket
 from ampsim.runtime.spec import ClusterSpec
@@ -85,6 +92,12 @@ class ProcessCluster(Cluster):
     def end_epoch(self) -> None:
         self._tell_all("end_epoch")
 
+    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
+        self._socket.send(device, Bundle("collect", CONTROLLER, list(nodes)))
+
+    def assign(self, device: str, values: Mapping[str, Array]) -> None:
+        self._socket.send(device, Bundle("assign", CONTROLLER, None, parameter_packets(values)))
+
     def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
         events: list[ControllerEvent | Interval | Refused] = []
         for bundle in self._bundles(timeout_s):
@@ -101,7 +114,7 @@ class ProcessCluster(Cluster):
         while waiting_for and monotonic() < deadline:
             for bundle in self._bundles(min(PROCESS_CHECK_S, max(deadline - monotonic(), 0.0))):
                 if bundle.kind == "parameters":
-                    parameters.update((str(packet.address[0]), packet.arrays[0]) for packet in bundle.packets)
+                    parameters.update(parameters_from_packets(bundle.packets))
                     waiting_for.discard(bundle.sender)
                 else:
                     intervals += [event for event in self._events(bundle) if isinstance(event, Interval)]
@@ -177,6 +190,8 @@ class ProcessCluster(Cluster):
                         yield Report(batch) if target == REPORT else Home(batch)
             case "epoch_ended":
                 yield DeviceEndedEpoch(bundle.sender)
+            case "parameters":
+                yield ReplicasCollected(bundle.sender, parameters_from_packets(bundle.packets))
             case "interval":
                 body = bundle.body
                 yield Interval(

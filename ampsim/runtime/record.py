@@ -12,7 +12,7 @@ from ampsim.data.dataset import TRAIN
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import DeviceIdentity, Interval, Refused
-from ampsim.runtime.controller_core import PassEnded
+from ampsim.runtime.controller_events import PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
 from ampsim.runtime.statistics import Staleness, WorkCounts

@@ -13,14 +13,14 @@ from ampsim.config.load import Experiment
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
 from ampsim.runtime.cluster import Cluster, Delivery, Interval, Refused
-from ampsim.runtime.controller_core import (
+from ampsim.runtime.controller_core import ControllerCore, Plan, ProtocolError
+from ampsim.runtime.controller_events import (
+    AssignParameters,
+    CollectReplicas,
     ControllerAction,
-    ControllerCore,
     DropStructure,
     EndEpochOnDevices,
     PassEnded,
-    Plan,
-    ProtocolError,
     SendStructure,
     StartPass,
     TrainingEnded,
@@ -200,6 +200,10 @@ class _Run:
                     deliveries.append(action)
                 case EndEpochOnDevices():
                     cluster.end_epoch()
+                case CollectReplicas(device, nodes):
+                    cluster.collect_replicas(device, nodes)
+                case AssignParameters(device, values):
+                    cluster.assign(device, values)
                 case StartPass():
                     self._pass_began_s = perf_counter()
                 case PassEnded():

@@ -11,17 +11,14 @@ from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Mes
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ops import ArraySpec
-from ampsim.runtime.controller_core import (
-    ControllerCore,
+from ampsim.runtime.controller_core import ControllerCore, Plan, ProtocolError, is_reached
+from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
     EndEpochOnDevices,
     Home,
     PassEnded,
-    Plan,
-    ProtocolError,
     StartPass,
     TrainingEnded,
-    is_reached,
 )
 from ampsim.runtime.device_core import Report, Send
 
