@@ -16,14 +16,13 @@ from ampsim.ir.batch import Direction
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ir.node import TrainingSetup
 from ampsim.ops import Optimizer
-from ampsim.runtime.controller_core import (
-    ControllerCore,
+from ampsim.runtime.controller_core import ControllerCore, Plan
+from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
     DropStructure,
     EndEpochOnDevices,
     Home,
     PassEnded,
-    Plan,
     SendStructure,
 )
 from ampsim.runtime.device_core import (

@@ -1,0 +1,56 @@
+"""Dynamic models across processes: with one instance in flight, placement changes nothing, or only rounding."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+DATA = {
+    "list-reduction-rnn": ("train=400", "validation=100", "test=100", "batch=10"),
+    "sst-tree-lstm": ("limit=12",),
+    "babi15-ggsnn": ("limit=60",),
+    "qm9-ggsnn": ("validation=10", "test=10"),
+}
+ONE_DEVICE = "--set=cluster.devices={count: 1, kind: cpu-core}"
+THREE_DEVICES = "--set=cluster.devices={count: 3, kind: cpu-core}"
+
+
+@pytest.fixture
+def train(ampsim: Any, tmp_path: Path, sample: Path) -> Any:
+    """Train a shipped config for an epoch on few data, and return its run directory."""
+
+    def run(name: str, out: str, *arguments: str) -> Path:
+        settings = [f"--set=data.{setting}" for setting in DATA[name]]
+        settings += ["--set=training.epochs=1", "--set=training.max_active_keys=1", "--set=training.stop_at={}"]
+        done = ampsim("run", name, *settings, *arguments, "--out", out, "--quiet")
+        assert (done.returncode, done.stderr) == (0, "")
+        return tmp_path / out
+
+    return run
+
+
+def sha(run: Path) -> str:
+    return str(json.loads((run / "summary.json").read_text())["parameters_sha256"])
+
+
+def test_a_recurrent_network_ends_with_the_same_bits_however_it_is_run(train: Any) -> None:
+    ways = {"shipped": (), "one": (ONE_DEVICE,), "three": (THREE_DEVICES,), "reference": ("--in-process",)}
+    assert len({sha(train("list-reduction-rnn", out, *arguments)) for out, arguments in ways.items()}) == 1
+
+
+@pytest.mark.parametrize("name", ["sst-tree-lstm", "babi15-ggsnn", "qm9-ggsnn"])
+def test_trees_and_graphs_end_with_the_same_parameters_up_to_the_order_of_sums(train: Any, name: str) -> None:
+    # Messages may overtake each other, and so come before or after an update: here updates are at an epoch's end only.
+    sums = ("--set=training.min_update_frequency=1000000", "--set=training.epochs=3")
+    rule = "--set=training.optimizer={name: sgd, learning_rate: 0.001}"
+    reference = load_file(train(name, "reference", "--in-process", ONE_DEVICE, *sums, rule) / "parameters.safetensors")
+    for out, arguments in {"shipped": (), "three": (THREE_DEVICES,)}.items():
+        parameters = load_file(train(name, out, *arguments, *sums, rule) / "parameters.safetensors")
+        for key, value in reference.items():
+            scale = np.abs(value).max()
+            assert np.abs(parameters[key] - value).max() <= 1e-4 * max(scale, 1e-3), key
