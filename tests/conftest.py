@@ -29,6 +29,25 @@ import numpy as np  # noqa: E402  (after the BLAS has been chosen)
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
+
+def _no_drawing() -> str | None:
+    """Why pictures cannot be drawn here, if so: the wheel of pygraphviz needs libraries that a bare system may lack."""
+    try:
+        import pygraphviz  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+NO_DRAWING = _no_drawing()
+collect_ignore = ["report/test_graph_text.py", "cli/test_graph_command.py"] if NO_DRAWING else []
+
+
+def pytest_report_header() -> str:
+    """Say what is tested of the optional extra."""
+    return f"ampsim[graph]: {f'not tested, cannot be loaded here: {NO_DRAWING}' if NO_DRAWING else 'tested'}"
+
+
 # Like the installed script, without the current folder on the path of imports.
 AMPSIM = (sys.executable, "-P", "-m", "ampsim")
 PATIENCE_S = 60.0
