@@ -17,6 +17,7 @@ TINY = ("--set", "data.limit=200", "--set", "training.epochs=1", "--set", "model
 QUICK = (*TINY, "--in-process")
 SMALL = {
     "list-reduction-rnn": ("train=300", "validation=50", "test=50"),
+    "list-reduction-rnn-4-replicas": ("train=300", "validation=50", "test=50"),
     "sst-tree-lstm": ("limit=10",),
     "babi15-ggsnn": ("limit=30",),
     "qm9-ggsnn": ("validation=10", "test=10"),
