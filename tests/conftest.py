@@ -220,7 +220,7 @@ class Run:
         """Until the controller and all other processes have ended; the exit code. Fails for what it leaves behind."""
         took = wait_until(
             lambda: self.controller.poll() is not None and not self.processes(),
-            f"all processes of the run are gone; there are {[' '.join(p.cmdline()[-4:]) for p in self.processes()]}",
+            "all processes of the run are gone",
             GONE_AFTER_S + BUSY_MACHINE_S,
         )
         print(f"gone after {took:.2f} s ({GONE_AFTER_S:.0f} s are allowed)")
