@@ -132,10 +132,14 @@ class GraphBuilder:
 
     def cond(self, name: str, wire: Wire, ports: int, select: Select, structured: bool = False) -> tuple[Wire, ...]:
         """Cond: to one of `ports` successors; `structured` if `select` looks at the instance's structure."""
-        spec = lambda payload, wanted: CondSpec(name, (payload,), wanted, self.schema, select, ports, structured)  # noqa: E731
         if ports < 2:
             self._problems.append(f"{name}: a Cond chooses between at least two successors, this one has {ports}")
-        return self._ports(self._route(name, (wire,), spec), ports)
+        routed = self._route(
+            name,
+            (wire,),
+            lambda payload, wanted: CondSpec(name, (payload,), wanted, self.schema, select, ports, structured),
+        )
+        return self._ports(routed, ports)
 
     def isu(self, name: str, wire: Wire, update: Update, inverse: Update) -> Wire:
         """Isu: `update` on the way forward, its `inverse` on the way back."""
@@ -154,10 +158,12 @@ class GraphBuilder:
 
     def bcast(self, name: str, wire: Wire, ports: int) -> tuple[Wire, ...]:
         """Bcast: to every one of `ports` successors."""
-        spec = lambda payload, wanted: BcastSpec(name, (payload,), wanted, self.schema, ports)  # noqa: E731
         if ports < 1:
             self._problems.append(f"{name}: a Bcast sends to at least one successor, this one has {ports}")
-        return self._ports(self._route(name, (wire,), spec), ports)
+        routed = self._route(
+            name, (wire,), lambda payload, wanted: BcastSpec(name, (payload,), wanted, self.schema, ports)
+        )
+        return self._ports(routed, ports)
 
     def group(self, name: str, wire: Wire, member: Member) -> Wire:
         """Group: the messages of a group, stacked; `member` says which group, at which place, of how many."""
