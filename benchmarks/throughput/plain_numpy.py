@@ -33,7 +33,7 @@ def main(limit: int) -> None:
     instances = list(data.instances(TRAIN, 1))
     began_s = perf_counter()
     for instance in instances:
-        wire = instance.inputs["image"][0]
+        wire = instance.inputs["image"].arrays[0]
         saved = []
         for index, layer in enumerate(layers):
             (wire,), kept = linear.forward(layer.values, wire, units=WIDTHS[index + 1])
@@ -41,7 +41,7 @@ def main(limit: int) -> None:
             if index < len(layers) - 1:
                 (wire,), kept = relu.forward({}, wire)
                 saved.append(kept)
-        (loss, _), kept = loss_op.forward({}, wire, instance.inputs["label"][0])
+        (loss, _), kept = loss_op.forward({}, wire, instance.inputs["label"].arrays[0])
         scale = np.full(len(loss), 1 / len(loss), loss.dtype)
         (gradient, _), _ = loss_op.backward({}, kept, (scale, None), (True, False))
         for index in reversed(range(len(layers))):
