@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ampsim.data.babi_text import Story, read_stories
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split, Structure
+from ampsim.data.edges import graph_structure
 from ampsim.errors import DataError
 from ampsim.ops.table import ArraySpec
 
@@ -39,8 +40,8 @@ class Babi15:
     Nodes are numbered from 0 in the order of their first appearance in the story. Edge types: 0 `is` (individual to
     species), 1 `fear` (species to species), 2 and 3 the reverses of these. Inputs: `annotation` `float32[n, 1]`, 1 at
     the node asked about, one message a node with fields (0, node); `answer` `int64[n]`, 1 at the node that is the
-    answer, one message of n rows with fields (0, 0). Structure: `source`, `target`, `type` `int64[e]`, directed edges
-    with the reverses, sorted by (source, type, target), and `nodes` `int64[1]`, n.
+    answer, one message of n rows with fields (0, 0). Structure: that of `data.edges`,
+    edges in both directions, sorted by (source, type, target).
 
     `validation` of the 10,000 training questions are held out as the validation set: stories drawn by the seed,
     rounded up to whole stories. `limit`, if given, keeps only that many questions of each split.
@@ -102,7 +103,7 @@ def _questions(story: Story) -> list[_Question]:
         for what, other in facts.items():
             edges += [(nodes[what], forward, nodes[other]), (nodes[other], backward, nodes[what])]
     source, kind, target = np.array(sorted(edges), np.int64).T.copy()
-    structure = {"source": source, "target": target, "type": kind, "nodes": np.array([len(nodes)])}
+    structure = graph_structure(len(nodes), source, target, kind)
     return [_Question(structure, nodes[name], nodes[answer]) for name, answer in story.questions]
 
 

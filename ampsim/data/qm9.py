@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ampsim.data.cache import locate
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split
+from ampsim.data.edges import graph_structure
 from ampsim.data.molecule_checks import ELEMENTS, ORDERS
 from ampsim.data.molecules import Molecules, read_molecules
 from ampsim.errors import DataError
@@ -25,8 +26,8 @@ class Qm9:
 
     Edge types: 0 single, 1 double, 2 triple, 3 aromatic bond; each bond is there in both directions. Inputs:
     `annotation` `float32[n, 5]`, 1 in the column of the atom's element (H, C, N, O, F), one message a node with fields
-    (0, node); `dipole` `float32[1, 1]`, the dipole moment in debye, one message with fields (0, 0). Structure:
-    `source`, `target`, `type` `int64[e]`, sorted by (source, type, target), and `nodes` `int64[1]`, n.
+    (0, node); `dipole` `float32[1, 1]`, the dipole moment in debye, one message with fields (0, 0). Structure: that of
+    `data.edges`, the edges sorted by (source, type, target).
 
     `validation` and `test` molecules, drawn by the seed, are held out as these splits; `limit`, if given, keeps only
     that many molecules of each split.
@@ -99,10 +100,6 @@ def _instances(molecules: Molecules, order: NDArray[np.int64]) -> Iterator[Insta
             "annotation": Messages((one_hot[molecules.element[first:last]],), fields[:n], ones[:n]),
             "dipole": Messages((molecules.dipole[molecule : molecule + 1, None],), one_field),
         }
-        structure = {
-            "source": molecules.source[edges].astype(np.int64),
-            "target": molecules.target[edges].astype(np.int64),
-            "type": molecules.kind[edges].astype(np.int64),
-            "nodes": np.array([n]),
-        }
+        ends = (molecules.source, molecules.target, molecules.kind)
+        structure = graph_structure(n, *(array[edges].astype(np.int64) for array in ends))
         yield Instance(inputs, size=1, structure=structure)

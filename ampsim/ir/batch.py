@@ -48,14 +48,8 @@ class Batch:
 
     def select(self, messages: Array) -> Batch:
         """The messages of the given numbers, `int64[m]`, in that order; a number may come several times."""
-        rows = self.rows[messages]
-        if (self.rows == 1).all():
-            return Batch(self.states[messages], rows, tuple(array[messages] for array in self.payload))
-        starts = np.cumsum(self.rows) - self.rows
-        # Row numbers: for each chosen message its start, and then 0, 1, 2, ... within it.
-        within = np.arange(int(rows.sum())) - np.repeat(np.cumsum(rows) - rows, rows)
-        index = np.repeat(starts[messages], rows) + within
-        return Batch(self.states[messages], rows, tuple(array[index] for array in self.payload))
+        index = row_numbers(self.rows, messages)
+        return Batch(self.states[messages], self.rows[messages], tuple(array[index] for array in self.payload))
 
     def split(self, messages: int) -> tuple[Batch, Batch]:
         """The first `messages` messages, and the others."""
@@ -75,3 +69,17 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         np.concatenate([batch.rows for batch in batches]),
         tuple(np.concatenate(arrays) for arrays in zip(*(batch.payload for batch in batches), strict=True)),
     )
+
+
+def row_numbers(rows: Array, messages: Array) -> Array:
+    """Where the rows of some messages lie: `rows int64[n]` of all messages, `int64[m]` which of them.
+
+    For each chosen message its first row, and on from there: int64[sum(rows[messages])].
+    """
+    if (rows == 1).all():
+        return messages
+    chosen = rows[messages]
+    starts = np.cumsum(rows) - rows
+    within = np.arange(int(chosen.sum())) - np.repeat(np.cumsum(chosen) - chosen, chosen)
+    numbers: Array = np.repeat(starts[messages], chosen) + within
+    return numbers

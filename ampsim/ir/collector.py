@@ -6,70 +6,98 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, concatenate
+from ampsim.ir.batch import Batch
+from ampsim.ir.store import DuplicateState, RowStore
 from ampsim.ops.table import Array
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order."""
+    """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order.
+
+    `last int64[g]` is the number, in the batch that came last, of a message of each group.
+    """
 
     keys: list[int]
     members: Array
     rows: Array
     batch: Batch
+    last: Array
 
 
 class Collector:
-    """Messages by group, until a group has as many as it is known to have."""
+    """Messages by group, until a group has as many as it is known to have.
+
+    The members of a group are kept under numbers that follow each other, so that a full group is taken in order.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, list[tuple[int, Batch, int]]] = {}
-        self.size_bytes = 0
+        self._members = RowStore()
+        self._groups: dict[int, tuple[int, int, int]] = {}  # of each: first number, number of members, how many miss
+        self._numbers = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the members that wait for the others of their group."""
+        return self._members.size_bytes
 
     def waiting(self) -> list[int]:
         """Keys of the groups of which some members have come and others have not."""
-        return list(self._waiting)
+        return list(self._groups)
 
-    def add(self, keys: list[int], places: list[int], counts: list[int], batch: Batch) -> Full | None:
-        """Message i of the batch is number `places[i]` of group `keys[i]`, which has `counts[i]` members.
+    def add(self, keys: Array, places: Array, counts: Array, batch: Batch) -> Full | None:
+        """Message i of the batch is number `places[i]` of group `keys[i]`, which has `counts[i]` members (int64[n]).
 
-        The groups that this makes complete, or None. Raises ValueError for a group with a member too many, and for one
-        that has two at one place.
+        The groups that this makes complete, or None. Raises ValueError for a group with a member too many, for one
+        whose members do not agree how many they are, and for one that has two at one place or one at no place.
         """
-        full: list[int] = []
-        for number, (key, place, count) in enumerate(zip(keys, places, counts, strict=True)):
-            members = self._waiting.setdefault(key, [])
-            members.append((place, batch, number))
-            if len(members) == count:
-                full.append(key)
-            elif len(members) > count:
-                raise ValueError(f"a group of {count} got {len(members)} messages")
-        self.size_bytes += batch.size_bytes
-        if not full:
+        groups, first, group_of, came = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        members = counts[first]
+        if (counts != members[group_of]).any():
+            raise ValueError(f"the members of a group do not agree how many they are: {np.unique(counts).tolist()}")
+        if (places < 0).any() or (places >= counts).any():
+            raise ValueError(f"a member of a group of {counts.tolist()} has the place {places.tolist()}")
+        if not self._groups and (came == members).all():
+            order = np.lexsort((places, group_of))
+            expected = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
+            if (places[order] != expected).any():
+                raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}")
+            in_order = batch if (order[1:] > order[:-1]).all() else batch.select(order)
+            return _full(groups, members, in_order, first)
+        begins, complete = self._count(groups.tolist(), members.tolist(), came.tolist())
+        try:
+            numbers = (begins[group_of] + places).tolist()
+            self._members.put(numbers, batch.rows, (batch.states, *batch.payload))
+        except DuplicateState:
+            raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}") from None
+        if not complete.any():
             return None
-        groups = [sorted(self._waiting.pop(key), key=lambda member: member[0]) for key in full]
-        for group in groups:
-            if (found := [place for place, _, _ in group]) != list(range(len(group))):
-                raise ValueError(f"the members of a group of {len(group)} have the places {found}: each must come once")
-        stacked = _stack([member for group in groups for member in group])
-        self.size_bytes -= stacked.size_bytes
-        members_each = np.array([len(group) for group in groups], np.int64)
-        ends = np.cumsum(members_each)
-        rows = np.add.reduceat(stacked.rows, ends - members_each)
-        return Full(full, members_each, rows, stacked)
+        members = members[complete]
+        starts = np.repeat(begins[complete] - (np.cumsum(members) - members), members)
+        rows, (states, *payload), _ = self._members.take((starts + np.arange(len(starts))).tolist())
+        return _full(groups[complete], members, Batch(states, rows, tuple(payload)), first[complete])
+
+    def _count(self, groups: list[int], members: list[int], came: list[int]) -> tuple[Array, Array]:
+        """Note how many members of each group have come; the groups' first numbers, and which are complete now."""
+        begins, complete = [], []
+        for key, count, new in zip(groups, members, came, strict=True):
+            begin, known, missing = self._groups.pop(key, (self._numbers, count, count))
+            if known != count:
+                raise ValueError(f"the members of a group do not agree how many they are: {known} and {count}")
+            if new > missing:
+                raise ValueError(f"a group of {count} got {count - missing + new} messages")
+            if begin == self._numbers:
+                self._numbers += count
+            if new < missing:
+                self._groups[key] = begin, count, missing - new
+            begins.append(begin)
+            complete.append(new == missing)
+        return np.array(begins), np.array(complete)
 
 
-def _stack(members: list[tuple[int, Batch, int]]) -> Batch:
-    """The members' messages as one batch, in order."""
-    sources = {id(batch): batch for _, batch, _ in members}
-    if len(sources) == 1:
-        (batch,) = sources.values()
-        numbers = [number for _, _, number in members]
-        return batch if numbers == list(range(len(batch))) else batch.select(np.array(numbers))
-    together = concatenate(list(sources.values()))
-    offsets, total = {}, 0
-    for identity, batch in sources.items():
-        offsets[identity] = total
-        total += len(batch)
-    return together.select(np.array([offsets[id(batch)] + number for _, batch, number in members]))
+_TWO_AT_ONE_PLACE = "each member of a group must have a place of its own"
+
+
+def _full(groups: Array, members: Array, batch: Batch, last: Array) -> Full:
+    starts = np.cumsum(members) - members
+    return Full(groups.tolist(), members, np.add.reduceat(batch.rows, starts), batch, last)

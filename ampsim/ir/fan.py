@@ -11,15 +11,16 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup
-from ampsim.ir.structure import Structure, StructureTable
+from ampsim.ir.store import RowStore
+from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
 
-Member = Callable[[Array, Structure], Array]
-"""states int64[n, fields] of one instance, its structure -> int64[n, fields + 2]: the group's state, this message's
-place in the group (from 0), and how many members the group has."""
+Member = Callable[[Array, Structures], Array]
+"""states int64[n, fields], the structures of their instances -> int64[n, fields + 2]: the group's state, this
+message's place in the group (from 0), and how many members the group has."""
 
-Children = Callable[[Array, Structure], tuple[Array, Array]]
-"""states int64[n, fields] of one instance, its structure -> for each copy to be made: the number of its message
+Children = Callable[[Array, Structures], tuple[Array, Array]]
+"""states int64[n, fields], the structures of their instances -> for each copy to be made: the number of its message
 int64[m], not descending, and its state int64[m, fields]."""
 
 RowState = Callable[[Array, Array], Array]
@@ -55,7 +56,7 @@ class Group(Node):
     def __init__(self, spec: GroupSpec, structures: StructureTable) -> None:
         self.name, self._spec, self._structures = spec.name, spec, structures
         self._collector = Collector()
-        self._members: dict[int, tuple[Array, Array]] = {}
+        self._members = RowStore()
 
     def held(self) -> list[int]:
         return [*self._collector.waiting(), *self._members]
@@ -65,24 +66,19 @@ class Group(Node):
         return self._collector.size_bytes
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        schema = self._spec.schema
         if direction is Direction.BACKWARD:
-            members = [self._members.pop(key) for key in self._spec.schema.keys(batch.states)]
-            states = np.concatenate([states for states, _ in members])
-            rows = np.concatenate([rows for _, rows in members])
+            _, (states, rows), _ = self._members.take(schema.keys(batch.states))
             return Answer([Emission(direction, 0, self._spec.home(0, Batch(states, rows, batch.payload)))])
         fields = batch.states.shape[1]
-        found = self._structures.per_instance(batch.states, self._spec.member)
-        groups = found[:, :fields]
-        keys = self._spec.schema.keys(groups)
-        full = self._collector.add(keys, found[:, fields].tolist(), found[:, fields + 1].tolist(), batch)
+        found = self._spec.member(batch.states, self._structures.of(batch.states))
+        groups, places, counts = found[:, :fields], found[:, fields], found[:, fields + 1]
+        full = self._collector.add(schema.packed(groups), places, counts, batch)
         if full is None:
             return Answer()
         if direction is Direction.FORWARD:
-            ends = np.cumsum(full.members)
-            for key, end, count in zip(full.keys, ends.tolist(), full.members.tolist(), strict=True):
-                self._members[key] = (full.batch.states[end - count : end], full.batch.rows[end - count : end])
-        states = groups[[keys.index(key) for key in full.keys]]
-        return Answer([Emission(direction, 0, Batch(states, full.rows, full.batch.payload))])
+            self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows))
+        return Answer([Emission(direction, 0, Batch(groups[full.last], full.rows, full.batch.payload))])
 
 
 class _Spread:
@@ -91,11 +87,11 @@ class _Spread:
     def __init__(self, spec: NodeSpec) -> None:
         self._schema = spec.schema
         self._collector = Collector()
-        self._parent: dict[int, tuple[int, int, int]] = {}
-        self._states: dict[int, Array] = {}
+        self._children = RowStore()
+        self._parents = RowStore()
 
     def held(self) -> list[int]:
-        return [*self._collector.waiting(), *self._states]
+        return [*self._collector.waiting(), *self._parents]
 
     @property
     def size_bytes(self) -> int:
@@ -104,22 +100,23 @@ class _Spread:
     def remember(self, parents: Array, numbers: Array, counts: Array, children: Array) -> None:
         """`children int64[m, fields]` come from the `parents int64[n, fields]` of `numbers int64[m]`, in that order;
         `counts int64[n]` of each parent."""
-        keys = self._schema.keys(parents)
-        for key, count, state in zip(keys, counts.tolist(), parents, strict=True):
-            if count:
-                self._states[key] = state
+        if not len(children):
+            return
+        keys = self._schema.packed(parents)
         places = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
-        sizes = counts.tolist()
-        for child, number, place in zip(self._schema.keys(children), numbers.tolist(), places.tolist(), strict=True):
-            self._parent[child] = (keys[number], place, sizes[number])
+        fertile = np.flatnonzero(counts)
+        self._parents.put(keys[fertile].tolist(), np.ones_like(fertile), (parents[fertile],))
+        found = keys[numbers], places, counts[numbers]
+        self._children.put(self._schema.keys(children), np.ones_like(numbers), found)
 
     def come_home(self, batch: Batch) -> tuple[Array, Array, Array, Batch] | None:
         """Parents of which all children's gradients are home: states, rows, members of each; the children in order."""
-        keys, places, counts = zip(*(self._parent.pop(key) for key in self._schema.keys(batch.states)), strict=True)
-        full = self._collector.add(list(keys), list(places), list(counts), batch)
+        _, (keys, places, counts), _ = self._children.take(self._schema.keys(batch.states))
+        full = self._collector.add(keys, places, counts, batch)
         if full is None:
             return None
-        return np.stack([self._states.pop(key) for key in full.keys]), full.rows, full.members, full.batch
+        _, (states,), _ = self._parents.take(full.keys)
+        return states, full.rows, full.members, full.batch
 
 
 @final
@@ -216,7 +213,7 @@ class Flatmap(Node):
         if direction is Direction.BACKWARD:
             home = self._spread.come_home(batch)
             return Answer() if home is None else Answer([self._sum(*home)])
-        numbers, states = self._structures.expand(batch.states, self._spec.children)
+        numbers, states = self._spec.children(batch.states, self._structures.of(batch.states))
         counts = np.bincount(numbers, minlength=len(batch))
         emissions = []
         if len(numbers):

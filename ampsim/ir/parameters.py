@@ -12,10 +12,11 @@ from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
 
 class ParameterSet:
-    """Parameters that update themselves, alone and at once (PAPER.md, "The algorithm").
+    """Parameters that update themselves, alone (PAPER.md, "The algorithm").
 
-    The gradient of an update is the sum over the messages accumulated. `version` counts the updates so far. Values
-    are replaced by an update, never written to, so an array taken from `values` stays as it is.
+    An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
+    counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
+    stays as it is.
     """
 
     def __init__(
@@ -50,14 +51,17 @@ class ParameterSet:
         """Replace the values, as averaging replicas does; counts as no update, and keeps the optimizer's state."""
         self.values = {name: values[name] for name in self.values}
 
-    def accumulate(self, gradients: Mapping[str, Array | RowGradient], messages: int) -> int:
-        """Add the gradients of `messages` messages (the arrays are given away); the number of updates made, 0 or 1."""
+    def accumulate(self, gradients: Mapping[str, Array | RowGradient], messages: int) -> None:
+        """Add the gradients of `messages` messages (the arrays are given away)."""
         if self._accumulated == 0:
             self._gradients = dict(gradients)
         else:
             for name, gradient in gradients.items():
                 self._gradients[name] += gradient  # type: ignore[operator]  # both are of the kind that the op gives
         self._accumulated += messages
+
+    def update_if_due(self) -> int:
+        """Update if enough has been accumulated; the number of updates made, 0 or 1."""
         return self.flush() if self._accumulated >= self._min_update_frequency else 0
 
     def flush(self) -> int:

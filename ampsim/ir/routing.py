@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import repeat
 from typing import final
 
 import numpy as np
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup
-from ampsim.ir.store import DuplicateState, Join
-from ampsim.ir.structure import Structure, StructureTable
+from ampsim.ir.store import Join, admit
+from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
 
-Select = Callable[[Array, Structure], Array]
-"""states int64[n, fields], the instance's structure -> int64[n], the output port of each message."""
+Select = Callable[[Array, Structures], Array]
+"""states int64[n, fields], the structures of their instances -> int64[n], the output port of each message."""
 
 Update = Callable[[Array], Array]
 """states int64[n, fields] -> states int64[n, fields]; the instance (column 0) stays."""
@@ -57,12 +58,9 @@ class Phi(Node):
             return Answer([Emission(direction, 0, batch)])
         keys = self._spec.schema.keys(batch.states)
         if direction is Direction.FORWARD:
-            for key in keys:
-                if key in self._origin:
-                    raise DuplicateState(key)
-                self._origin[key] = port
+            admit(self._origin, keys, repeat(port))
             return Answer([Emission(direction, 0, batch)])
-        ports = np.array([self._origin.pop(key) for key in keys])
+        ports = np.array(list(map(self._origin.pop, keys)))
         return Answer(
             [
                 Emission(direction, int(origin), self._spec.home(int(origin), part))
@@ -108,10 +106,7 @@ class Cond(Node):
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         if direction is Direction.BACKWARD:
             return Answer([Emission(direction, 0, self._spec.home(0, batch))])
-        if self._spec.needs_structure:
-            ports = self._structures.per_instance(batch.states, self._spec.select)
-        else:
-            ports = self._spec.select(batch.states, {})
+        ports = self._spec.select(batch.states, self._structures.of(batch.states))
         return Answer([Emission(direction, int(chosen), part) for chosen, part in partition(batch, ports)])
 
 

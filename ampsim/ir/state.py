@@ -29,12 +29,16 @@ class StateSchema:
         if bits > 63:
             raise ValueError(f"the fields of a state take {bits} bits together, and 63 is the most: make one smaller")
 
-    def keys(self, states: Array) -> list[int]:
-        """`int64[n, fields]` to n ints, equal where the states are equal, for use as dictionary keys."""
-        packed = states[:, 0]
+    def packed(self, states: Array) -> Array:
+        """`int64[n, fields]` to `int64[n]`, equal where the states are equal."""
+        keys: Array = states[:, 0]
         for column, field in enumerate(self.fields[1:], start=1):
-            packed = (packed << field.bits) | states[:, column]
-        return list(packed.tolist())
+            keys = (keys << field.bits) | states[:, column]
+        return keys
+
+    def keys(self, states: Array) -> list[int]:
+        """The packed states as n ints, for use as dictionary keys."""
+        return list(self.packed(states).tolist())
 
     def describe(self, key: int) -> str:
         """A packed key as a person reads it: `instance 7, t 3`."""

@@ -1,16 +1,18 @@
 """Rows kept by state: what the backward pass needs, and what waits for its partner.
 
 What one forward batch left behind is kept as one block, by reference: no copy in. A batch that takes a
-whole block out again gets the very arrays, without a copy; any other make-up is gathered by slices.
+whole block out again gets the very arrays, without a copy; any other make-up is gathered block by block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ampsim.ir.batch import Batch, row_numbers
 from ampsim.ops.table import Array, Arrays
 
 
@@ -31,23 +33,48 @@ class _Block:
     left: int
     size_bytes: int
 
+    def gather(self, messages: Array) -> Arrays:
+        """The rows of some messages, in that order, of each array."""
+        rows = row_numbers(self.rows, messages)
+        return tuple(
+            array[messages] if per_message else array[rows]
+            for array, per_message in zip(self.arrays, self.per_message, strict=True)
+        )
+
+
+def admit(known: dict[int, int], keys: list[int], values: Iterable[int]) -> None:
+    """Note a value for each key, none of which may be known already. Raises DuplicateState."""
+    before = len(known)
+    if not known.keys().isdisjoint(keys):
+        raise DuplicateState(next(key for key in keys if key in known))
+    known.update(zip(keys, values))  # noqa: B905 (the values may be endless)
+    if len(known) != before + len(keys):
+        raise DuplicateState(next(key for key in keys if keys.count(key) > 1))
+
 
 class RowStore:
-    """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch."""
+    """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch.
+
+    Messages are numbered as they are put, so that those of a block are consecutive: a dictionary has the number of
+    each key, and a number's place among the blocks' first numbers tells its block.
+    """
 
     def __init__(self) -> None:
-        self._slots: dict[int, tuple[_Block, int, int, int]] = {}
+        self._numbers: dict[int, int] = {}
+        self._blocks: list[_Block] = []
+        self._firsts: list[int] = []
+        self._next = 0
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._numbers)
 
     def __contains__(self, key: int) -> bool:
-        return key in self._slots
+        return key in self._numbers
 
     def __iter__(self) -> Iterator[int]:
         """The keys that are kept now, oldest first."""
-        return iter(self._slots)
+        return iter(self._numbers)
 
     def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
         """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState.
@@ -55,47 +82,66 @@ class RowStore:
         The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`);
         which, its length tells, since a message has at least one row.
         """
+        first, count = self._next, len(keys)
+        admit(self._numbers, keys, range(first, first + count))
         total = int(rows.sum())
-        per_message = tuple(len(array) == len(keys) != total for array in arrays)
-        block = _Block(arrays, rows, per_message, tag, len(keys), sum(array.nbytes for array in arrays))
-        start = 0
-        for index, (key, count) in enumerate(zip(keys, rows.tolist(), strict=True)):
-            if key in self._slots:
-                raise DuplicateState(key)
-            self._slots[key] = (block, index, start, start + count)
-            start += count
-        self.size_bytes += block.size_bytes
+        per_message = tuple(len(array) == count != total for array in arrays)
+        size_bytes = sum(array.nbytes for array in arrays)
+        self._blocks.append(_Block(arrays, rows, per_message, tag, count, size_bytes))
+        self._firsts.append(first)
+        self._next += count
+        self.size_bytes += size_bytes
 
-    def take(self, keys: list[int]) -> tuple[Array, Arrays, list[int]]:
+    def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
-        pieces = []
-        for key in keys:
-            slot = self._slots.pop(key, None)
-            if slot is None:
-                raise UnknownState(key)
-            pieces.append(slot)
-            block = slot[0]
-            block.left -= 1
-            if block.left == 0:
-                self.size_bytes -= block.size_bytes
-        tags = [block.tag for block, *_ in pieces]
-        first = pieces[0][0]
-        if len(pieces) == len(first.rows) and all(
-            block is first and index == position for position, (block, index, *_) in enumerate(pieces)
-        ):
-            return first.rows, first.arrays, tags
-        rows = np.array([stop - start for _, _, start, stop in pieces], np.int64)
-        return rows, tuple(_gather(pieces, number) for number in range(len(first.arrays))), tags
+        try:
+            numbers = np.array(list(map(self._numbers.pop, keys)), np.int64)
+        except KeyError as error:
+            raise UnknownState(error.args[0]) from None
+        at = bisect_right(self._firsts, numbers[0]) - 1
+        block, messages = self._blocks[at], numbers - self._firsts[at]
+        if messages.min() >= 0 and messages.max() < len(block.rows):
+            tags = np.full(len(keys), block.tag)
+            if len(messages) == len(block.rows) and (messages[1:] > messages[:-1]).all():
+                taken = block.rows, block.arrays
+            else:
+                taken = block.rows[messages], block.gather(messages)
+            self._release(at, len(keys))
+            return *taken, tags
+        return self._take_from_several(numbers)
 
-
-def _gather(pieces: list[tuple[_Block, int, int, int]], number: int) -> Array:
-    """The rows of one array; a block whose messages have as many rows in all as there are messages fits both ways."""
-    return np.concatenate(
-        [
-            block.arrays[number][index : index + 1] if block.per_message[number] else block.arrays[number][start:stop]
-            for block, index, start, stop in pieces
+    def _take_from_several(self, numbers: Array) -> tuple[Array, Arrays, Array]:
+        """The same of messages that several blocks hold: gathered from each, and then put back into their order."""
+        owners = np.searchsorted(self._firsts, numbers, side="right") - 1
+        order = None if (owners[1:] >= owners[:-1]).all() else np.argsort(owners, kind="stable")
+        blocks, starts = np.unique(owners if order is None else owners[order], return_index=True)
+        grouped = numbers if order is None else numbers[order]
+        parts = [
+            (self._blocks[at], part - self._firsts[at])
+            for at, part in zip(blocks.tolist(), np.split(grouped, starts[1:]), strict=True)
         ]
-    )
+        rows = np.concatenate([block.rows[messages] for block, messages in parts])
+        tags = np.concatenate([np.full(len(messages), block.tag) for block, messages in parts])
+        per_message = [block.per_message for block, _ in parts]
+        arrays = tuple(map(np.concatenate, zip(*(block.gather(messages) for block, messages in parts), strict=True)))
+        for at, (_, messages) in reversed(list(zip(blocks.tolist(), parts, strict=True))):
+            self._release(at, len(messages))
+        if order is None:
+            return rows, arrays, tags
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        row_order = row_numbers(rows, back)
+        by_message = [any(flags) for flags in zip(*per_message, strict=True)]
+        arrays = tuple(array[back if flag else row_order] for array, flag in zip(arrays, by_message, strict=True))
+        return rows[back], arrays, tags[back]
+
+    def _release(self, at: int, messages: int) -> None:
+        """Forget so many messages of a block, and the block with its last one."""
+        block = self._blocks[at]
+        block.left -= messages
+        if block.left == 0:
+            self.size_bytes -= block.size_bytes
+            del self._blocks[at], self._firsts[at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +176,27 @@ class Join:
         """
         if not self._stores:
             return Joined(states, keys, rows, arrays)
-        others = [store for index, store in enumerate(self._stores) if index != port]
-        complete = [index for index, key in enumerate(keys) if all(key in store for store in others)]
-        self._stores[port].put(keys, rows, arrays)
-        if not complete:
+        complete = np.ones(len(keys), bool)
+        for number, store in enumerate(self._stores):
+            if number != port:
+                complete &= np.fromiter(map(store.__contains__, keys), bool, len(keys))
+        if not complete.any():
+            self._stores[port].put(keys, rows, arrays)
             return None
-        ready = [keys[index] for index in complete]
-        taken = [store.take(ready) for store in self._stores]
-        joined_rows = taken[0][0]
-        for index, (port_rows, _, _) in enumerate(taken):
-            if not np.array_equal(port_rows, joined_rows):
+        if not complete.all():
+            chosen, others = np.flatnonzero(complete), np.flatnonzero(~complete)
+            batch = Batch(states, rows, arrays)
+            waits, batch = batch.select(others), batch.select(chosen)
+            self._stores[port].put([keys[index] for index in others.tolist()], waits.rows, waits.payload)
+            keys = [keys[index] for index in chosen.tolist()]
+            states, rows, arrays = batch.states, batch.rows, batch.payload
+        joined: list[Array] = []
+        for number, store in enumerate(self._stores):
+            port_rows, port_arrays = (rows, arrays) if number == port else store.take(keys)[:2]
+            if not np.array_equal(port_rows, rows):
                 raise ValueError(
-                    f"messages of one state have {joined_rows.tolist()} rows on port 0 "
-                    f"and {port_rows.tolist()} on port {index}: the ports of one node must agree"
+                    f"messages of one state have {port_rows.tolist()} rows on port {number} "
+                    f"and {rows.tolist()} on port {port}: the ports of one node must agree"
                 )
-        selected = states if len(complete) == len(keys) else states[complete]
-        return Joined(selected, ready, joined_rows, tuple(array for _, arrays, _ in taken for array in arrays))
+            joined += port_arrays
+        return Joined(states, keys, rows, tuple(joined))

@@ -52,7 +52,13 @@ class TransformSpec(NodeSpec):
 
 @final
 class PayloadTransform(Node):
-    """Caches under the state what the gradient needs; accumulates gradients and updates on its own."""
+    """Caches under the state what the gradient needs; accumulates gradients and updates on its own.
+
+    Where a state is the instance alone, a node gets one message of each, and updates at once when an update is due.
+    Elsewhere it may get many, and an update in the midst of an instance would depend on which of them overtook which:
+    there an update that is due is made when the first message of a later instance comes. So with max_active_keys 1 an
+    instance sees one set of parameters from end to end (synchronous training), wherever the nodes are.
+    """
 
     def __init__(self, spec: TransformSpec, setup: TrainingSetup) -> None:
         self.name = spec.name
@@ -67,6 +73,8 @@ class PayloadTransform(Node):
         self._join = Join(len(spec.inputs))
         self._join_back = Join(len(spec.outputs))
         self._cache = RowStore()
+        self._between_instances = len(spec.schema.fields) > 1
+        self._latest = -1
         self._wanted = tuple(
             wanted and np.issubdtype(array.dtype, np.floating)
             for payload, wanted in zip(spec.inputs, spec.wanted, strict=True)
@@ -93,13 +101,15 @@ class PayloadTransform(Node):
 
     def _forward(self, direction: Direction, states: Array, keys: list[int], rows: Array, inputs: Arrays) -> Answer:
         spec = self._spec
+        updates = self._update_before(states) if self.parameters and direction is Direction.FORWARD else 0
         values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
         outputs, saved = spec.op.forward(values, *inputs, **self._options(rows))
         if direction is Direction.FORWARD:
             self._cache.put(keys, rows, saved, tag=version)
         left = np.ones_like(rows) if spec.op.segmented else rows
         ports = [(array,) for array in outputs] if spec.separate else [outputs]
-        return Answer([Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)])
+        emissions = [Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)]
+        return Answer(emissions, updates=updates)
 
     def _backward(self, states: Array, keys: list[int], output_gradients: Arrays) -> Answer:
         spec = self._spec
@@ -119,9 +129,18 @@ class PayloadTransform(Node):
             start = stop
         if self.parameters is None:
             return Answer(emissions)
-        staleness = self.parameters.version - np.array(versions, np.int64)
-        updates = self.parameters.accumulate(parameter_gradients, len(states))
+        staleness = self.parameters.version - versions
+        self.parameters.accumulate(parameter_gradients, len(states))
+        updates = 0 if self._between_instances else self.parameters.update_if_due()
         return Answer(emissions, updates=updates, staleness=staleness)
+
+    def _update_before(self, states: Array) -> int:
+        """Make the update that waits for a later instance, if one of these messages is of such; 0 or 1 of them."""
+        assert self.parameters is not None
+        if not self._between_instances or (latest := int(states[:, 0].max())) <= self._latest:
+            return 0
+        self._latest = latest
+        return self.parameters.update_if_due()
 
     def _options(self, rows: Array) -> dict[str, Any]:
         return {**self._spec.options, "rows": rows} if self._spec.op.segmented else self._spec.options

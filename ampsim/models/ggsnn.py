@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import Graph
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import Structures
 from ampsim.ops.table import Array
 
 T, NODE = 1, 2
@@ -24,7 +24,7 @@ def ggsnn(
     steps: Annotated[int, Gt(0), Le(255)] = 4,
     readout: Literal["node_selection", "gated_sum"] = "gated_sum",
 ) -> Graph:
-    """For `annotation float32[rows, k]` at the nodes; `source`, `target`, `type` and `nodes` give the shape.
+    """For `annotation float32[rows, k]` at the nodes; the arrays of `data.edges` give the shape.
 
     `hidden` has the units of a node's state, `steps` is how often messages go along the edges. `readout` is
     node_selection (input `answer`) or gated_sum (input `dipole`). The heavy nodes are edge0, edge1, ..., and gru.
@@ -58,36 +58,31 @@ def ggsnn(
     return graph.graph()
 
 
-def _outgoing(states: Array, structure: Structure) -> tuple[Array, Array]:
+def _outgoing(states: Array, structures: Structures) -> tuple[Array, Array]:
     """A copy for every edge that leaves the node, whose number takes the node's place in the state."""
-    source = structure["source"]
-    first = np.searchsorted(source, states[:, NODE], side="left")
-    counts = np.searchsorted(source, states[:, NODE], side="right") - first
+    nodes = states[:, NODE]
+    first = structures.at("first", nodes)
+    counts = structures.at("first", nodes + 1) - first
     numbers = np.repeat(np.arange(len(states)), counts)
     copies = states[numbers]
     copies[:, NODE] = np.arange(len(numbers)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
     return numbers, copies
 
 
-def _edge_type(states: Array, structure: Structure) -> Array:
-    return structure["type"][states[:, NODE]]
+def _edge_type(states: Array, structures: Structures) -> Array:
+    return structures.at("type", states[:, NODE])
 
 
-def _into_node(states: Array, structure: Structure) -> Array:
+def _into_node(states: Array, structures: Structures) -> Array:
     """The group is the edge's target; in the order of the edges."""
-    target = structure["target"]
-    order = np.argsort(target, kind="stable")
-    place = np.empty(len(target), np.int64)
-    degree = np.bincount(target)
-    place[order] = np.arange(len(target)) - np.repeat(np.cumsum(degree) - degree, degree)
     edges = states[:, NODE]
     group = states.copy()
-    group[:, NODE] = target[edges]
-    return np.column_stack([group, place[edges], degree[target[edges]]])
+    group[:, NODE] = structures.at("target", edges)
+    return np.column_stack([group, structures.at("place", edges), structures.at("degree", group[:, NODE])])
 
 
-def _whole_graph(states: Array, structure: Structure) -> Array:
+def _whole_graph(states: Array, structures: Structures) -> Array:
     """The group is the instance, in the order of its nodes."""
     group = np.zeros_like(states)
     group[:, 0] = states[:, 0]
-    return np.column_stack([group, states[:, NODE], np.full(len(states), structure["nodes"][0])])
+    return np.column_stack([group, states[:, NODE], structures.at("nodes", 0)])

@@ -9,7 +9,7 @@ from annotated_types import Gt
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import Graph
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import Structures
 from ampsim.ops.table import Array
 
 T, LENGTH = 1, 2
@@ -49,6 +49,6 @@ def rnn(
     return graph.graph()
 
 
-def _is_over(states: Array, structure: Structure) -> Array:
+def _is_over(states: Array, structures: Structures) -> Array:
     over: Array = (states[:, T] >= states[:, LENGTH]).astype(int)
     return over

@@ -10,7 +10,7 @@ from annotated_types import Gt
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import Graph
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import Structures
 from ampsim.ops.table import Array
 
 NODE = 1
@@ -42,14 +42,14 @@ def tree_lstm(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden:
     return graph.graph()
 
 
-def _is_root(states: Array, structure: Structure) -> Array:
-    root: Array = (structure["parent"][states[:, NODE]] < 0).astype(int)
+def _is_root(states: Array, structures: Structures) -> Array:
+    root: Array = (structures.at("parent", states[:, NODE]) < 0).astype(int)
     return root
 
 
-def _in_pair(states: Array, structure: Structure) -> Array:
+def _in_pair(states: Array, structures: Structures) -> Array:
     """The group is the parent; left child first; always two."""
     nodes = states[:, NODE]
     group = states.copy()
-    group[:, NODE] = structure["parent"][nodes]
-    return np.column_stack([group, structure["side"][nodes], np.full(len(states), 2)])
+    group[:, NODE] = structures.at("parent", nodes)
+    return np.column_stack([group, structures.at("side", nodes), np.full(len(states), 2)])

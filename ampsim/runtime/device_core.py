@@ -155,13 +155,13 @@ class DeviceCore:
                 self._counts.queue_max = max(self._counts.queue_max, self._queues.messages)
                 return []
             case DeliverStructure(instance, structure):
-                self._structures[instance] = structure
+                self._structures.add(instance, structure)
                 for target, batch in self._parked.pop(instance, ()):
                     self._queues.put(target, batch)
                 return []
             case DropStructures(instances):
                 for instance in instances:
-                    self._structures.pop(instance, None)
+                    self._structures.drop(instance)
                 return []
             case Turn():
                 return self._turn()
@@ -251,10 +251,10 @@ class DeviceCore:
             counts.backward_messages += len(batch)
         else:
             counts.forward_messages += len(batch)
+        if answer.updates:
+            counts.node(target.node).updates += answer.updates
         if answer.staleness is not None:
-            node = counts.node(target.node)
-            node.updates += answer.updates
-            node.staleness.add(answer.staleness)
+            counts.node(target.node).staleness.add(answer.staleness)
         cached = self._nodes[target.node].cached_bytes
         self._cached_bytes += cached - self._cached_of.get(target.node, 0)
         self._cached_of[target.node] = cached

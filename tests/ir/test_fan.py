@@ -81,23 +81,28 @@ def in_any_batches(random, messages):
         left = left[size:]
 
 
+def bytes_kept(batch):
+    """What a collector counts for messages that wait: states and payload."""
+    return batch.size_bytes - batch.rows.nbytes
+
+
 def nothing_kept(node):
     return (node.held(), node.cached_bytes) == ([], 0)
 
 
-def whole(states, structure):
+def whole(states, structures):
     """All nodes of an instance in one group: the member function of the tests."""
     group = states.copy()
     group[:, NODE] = 0
-    return np.column_stack([group, states[:, NODE], np.full(len(states), structure["nodes"][0])])
+    return np.column_stack([group, states[:, NODE], structures.at("nodes", 0)])
 
 
-def parents(states, structure):
+def parents(states, structures):
     """Groups by parent, as in a tree of any degree."""
     group = states.copy()
-    group[:, NODE] = structure["parent"][states[:, NODE]]
+    group[:, NODE] = structures.at("parent", states[:, NODE])
     nodes = states[:, NODE]
-    return np.column_stack([group, structure["place"][nodes], structure["count"][nodes]])
+    return np.column_stack([group, structures.at("place", nodes), structures.at("count", nodes)])
 
 
 def group(structures, member=whole, wanted=True):
@@ -113,19 +118,29 @@ def ungroup(wanted=True):
     return UngroupSpec("ungroup", (PAYLOAD,), (wanted,), SCHEMA, row_state).build(SETUP, StructureTable())
 
 
-def children(states, structure):
-    """`structure["children"][node]` copies of each node's message, whose states number the instance's edges."""
-    counts, first = structure["children"], np.cumsum(structure["children"]) - structure["children"]
+def children(states, structures):
+    """As many copies of each node's message as `children` says, whose states number the instance's edges."""
     nodes = states[:, NODE]
-    numbers = np.repeat(np.arange(len(states)), counts[nodes])
+    counts = structures.at("children", nodes)
+    numbers = np.repeat(np.arange(len(states)), counts)
     copies = states[numbers]
-    copies[:, NODE] = np.concatenate([np.arange(counts[node]) + first[node] for node in nodes.tolist()])
+    firsts = structures.at("first", nodes).tolist()
+    copies[:, NODE] = [
+        first + copy for first, count in zip(firsts, counts.tolist(), strict=True) for copy in range(count)
+    ]
     return numbers, copies
 
 
 def flatmap(counts, wanted=True):
-    structures = StructureTable({instance: {"children": np.array(some)} for instance, some in counts.items()})
+    structures = StructureTable(
+        {instance: {"children": np.array(some), "first": np.cumsum(some) - some} for instance, some in counts.items()}
+    )
     return FlatmapSpec("flatmap", (PAYLOAD,), (wanted,), SCHEMA, children).build(SETUP, structures)
+
+
+def arrays(*columns):
+    """Keys, places and counts as a collector takes them."""
+    return [np.array(column) for column in columns]
 
 
 randoms = st.builds(Random, st.integers(0, 2**32))
@@ -136,10 +151,10 @@ groups = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=5), min_size=
 class TestCollector:
     def test_a_group_leaves_in_the_order_of_its_places_whichever_came_first(self):
         collector = Collector()
-        assert collector.add([9, 9], [2, 0], [3, 3], concatenate([message(1, 2), message(1, 0)])) is None
+        assert collector.add(*arrays([9, 9], [2, 0], [3, 3]), concatenate([message(1, 2), message(1, 0)])) is None
         assert collector.waiting() == [9]
         assert collector.size_bytes > 0
-        full = collector.add([9], [1], [3], message(1, 1, rows=2))
+        full = collector.add(*arrays([9], [1], [3]), message(1, 1, rows=2))
         assert (full.keys, full.members.tolist(), full.rows.tolist()) == ([9], [3], [4])
         assert_same(full.batch, concatenate([message(1, 0), message(1, 1, rows=2), message(1, 2)]))
         assert (collector.waiting(), collector.size_bytes) == ([], 0)
@@ -152,7 +167,7 @@ class TestCollector:
         missing = {key: len(some) for key, some in enumerate(groups)}
         for batch in in_any_batches(random, members):
             keys, places = batch.states[:, 0].tolist(), batch.states[:, 1].tolist()
-            full = collector.add(keys, places, [len(groups[key]) for key in keys], batch)
+            full = collector.add(*arrays(keys, places, [len(groups[key]) for key in keys]), batch)
             for key in keys:
                 missing[key] -= 1
             due = {key for key in keys if missing[key] == 0}
@@ -172,25 +187,34 @@ class TestCollector:
 
     def test_a_group_that_comes_whole_and_in_order_is_not_copied(self):
         batch = concatenate([message(1, 0), message(1, 1)])
-        assert Collector().add([5, 5], [0, 1], [2, 2], batch).batch is batch
+        assert Collector().add(*arrays([5, 5], [0, 1], [2, 2]), batch).batch is batch
 
     def test_a_member_too_many_in_the_same_batch_is_refused(self):
         batch = concatenate([message(1, 0), message(1, 1), message(1, 1)])
         with pytest.raises(ValueError, match="a group of 2 got 3 messages"):
-            Collector().add([5] * 3, [0, 1, 1], [2] * 3, batch)
+            Collector().add(*arrays([5] * 3, [0, 1, 1], [2] * 3), batch)
 
     def test_a_member_that_comes_twice_is_refused(self):
         collector = Collector()
-        collector.add([5], [1], [2], message(1, 1))
-        with pytest.raises(ValueError, match=r"members of a group of 2 have the places \[1, 1\]"):
-            collector.add([5], [1], [2], message(1, 1))
+        collector.add(*arrays([5], [1], [2]), message(1, 1))
+        with pytest.raises(ValueError, match="a place of its own"):
+            collector.add(*arrays([5], [1], [2]), message(1, 1))
 
     @pytest.mark.parametrize("place", [-1, 2])
     def test_a_place_that_the_group_does_not_have_is_refused(self, place):
         collector = Collector()
-        collector.add([5], [0], [2], message(1, 0))
-        with pytest.raises(ValueError, match="members of a group of 2"):
-            collector.add([5], [place], [2], message(1, 1))
+        collector.add(*arrays([5], [0], [2]), message(1, 0))
+        with pytest.raises(ValueError, match=r"a group of \[2\] has the place"):
+            collector.add(*arrays([5], [place], [2]), message(1, 1))
+
+    def test_members_that_do_not_agree_how_many_they_are_are_refused(self):
+        both = concatenate([message(1, 0), message(1, 1)])
+        with pytest.raises(ValueError, match=r"do not agree how many they are: \[2, 3\]"):
+            Collector().add(*arrays([5, 5], [0, 1], [2, 3]), both)
+        collector = Collector()
+        collector.add(*arrays([5], [0], [2]), message(1, 0))
+        with pytest.raises(ValueError, match="do not agree how many they are: 2 and 3"):
+            collector.add(*arrays([5], [1], [3]), message(1, 1))
 
 
 class TestGroup:
@@ -247,7 +271,7 @@ class TestGroup:
         node = group({3: {"nodes": np.array([2])}})
         node.answer(FORWARD, 0, message(3, 1))
         assert node.held() == SCHEMA.keys(np.array([[3, 0]]))
-        assert node.cached_bytes == message(3, 1).size_bytes
+        assert node.cached_bytes == bytes_kept(message(3, 1))
         node.answer(FORWARD, 0, message(3, 0))
         assert node.held() == SCHEMA.keys(np.array([[3, 0]]))
         assert node.cached_bytes == 0
@@ -279,7 +303,7 @@ class TestGroup:
     def test_a_member_that_comes_twice_is_refused(self):
         node = group({3: {"nodes": np.array([2])}})
         node.answer(FORWARD, 0, message(3, 0))
-        with pytest.raises(ValueError, match=r"places \[0, 0\]"):
+        with pytest.raises(ValueError, match=r"place of its own: \[0\]"):
             node.answer(FORWARD, 0, message(3, 0))
 
 

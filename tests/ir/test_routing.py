@@ -136,7 +136,7 @@ def test_a_phi_refuses_a_second_gradient_for_the_same_state():
 @settings(max_examples=50)
 @given(states, st.integers(2, 4), randoms)
 def test_a_cond_sends_each_message_where_its_state_says_and_keeps_their_order(states, ports, random):
-    node = cond(lambda states, structure: states.sum(axis=1) % ports, ports)
+    node = cond(lambda states, structures: states.sum(axis=1) % ports, ports)
     for direction in (FORWARD, INFERENCE):
         for batch in in_any_batches(random, states):
             forward = concatenate([message(*state, rows=random.randrange(1, 3)) for state in batch])
@@ -151,7 +151,7 @@ def test_a_cond_sends_each_message_where_its_state_says_and_keeps_their_order(st
 @given(states, randoms)
 def test_a_cond_that_asks_for_the_structure_is_given_that_of_each_instance(states, random):
     structures = StructureTable({instance: {"chosen": np.arange(8) * instance % 3} for instance in range(6)})
-    node = cond(lambda states, structure: structure["chosen"][states[:, 1]], 3, True, structures)
+    node = cond(lambda states, structures: structures.at("chosen", states[:, 1]), 3, True, structures)
     batch = concatenate([message(*state) for state in random.sample(states, len(states))])
     expected = {}
     for one in singles(batch):
@@ -161,19 +161,19 @@ def test_a_cond_that_asks_for_the_structure_is_given_that_of_each_instance(state
 
 
 def test_a_cond_that_does_not_ask_for_the_structure_works_without_any():
-    node = cond(lambda states, structure: np.full(len(states), len(structure)))
+    node = cond(lambda states, structures: np.zeros(len(states), int))
     assert sent(node.answer(FORWARD, 0, message(1))) == {(FORWARD, 0): singles(message(1))}
 
 
 @pytest.mark.parametrize("port", [0, 1, 2])
 def test_what_comes_back_to_a_cond_by_any_port_goes_home_by_its_only_one(port):
     batch = concatenate([message(1, 1, rows=2), message(2)])
-    node = cond(lambda states, structure: states[:, 1], 3)
+    node = cond(lambda states, structures: states[:, 1], 3)
     assert sent(node.answer(BACKWARD, port, batch)) == {(BACKWARD, 0): singles(batch)}
 
 
 @pytest.mark.parametrize(
-    "node", [cond(lambda states, structure: states[:, 1], wanted=False), isu(wanted=False), bcast(1, wanted=False)]
+    "node", [cond(lambda states, structures: states[:, 1], wanted=False), isu(wanted=False), bcast(1, wanted=False)]
 )
 def test_no_gradient_goes_to_a_sender_that_wants_none(node):
     (emission,) = node.answer(BACKWARD, 0, message(1, 1, rows=2)).emissions
@@ -279,7 +279,7 @@ def test_a_bcast_refuses_gradients_of_one_state_that_have_different_rows():
 
 @pytest.mark.parametrize(
     "node",
-    [phi(), cond(lambda states, structure: states[:, 1] % 2), isu(), bcast()],
+    [phi(), cond(lambda states, structures: states[:, 1] % 2), isu(), bcast()],
     ids=["phi", "cond", "isu", "bcast"],
 )
 def test_inference_leaves_nothing_behind_in_any_of_them(node):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ampsim.data.dataset import DataSpec, Instance, Messages
+from ampsim.data.edges import graph_structure
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
@@ -96,7 +97,7 @@ def graph(incoming, more, seed, target):
         "annotation": Messages((annotation,), fields, np.ones(n, np.int64)),
         target: Messages((answer,), np.zeros((1, 2), np.int64)),
     }
-    structure = {"source": source, "target": to, "type": kind, "nodes": np.array([n])}
+    structure = graph_structure(n, source, to, kind)
     return Instance(inputs, size=1, structure=structure)
 
 
@@ -170,7 +171,7 @@ class Wires:
         return self
 
     def inject(self, number: int, instance: Instance, direction: Direction) -> None:
-        self.structures[number] = instance.structure
+        self.structures.add(number, instance.structure)
         self.losses_left[number] = instance.losses
         width = len(self.graph.schema.fields)
         for index, name in enumerate(self.graph.inputs):
@@ -244,7 +245,8 @@ class Wires:
         for number in [number for number, losses in self.losses_left.items() if losses == 0]:
             if any(self.home[at] < count for at, count in self.injected.items() if self.instance_of(at[1]) == number):
                 continue
-            del self.losses_left[number], self.structures[number]
+            del self.losses_left[number]
+            self.structures.drop(number)
             self.retired.append(number)
             kept = {name: node.held() for name, node in self.nodes.items()}
             assert not [name for name, keys in kept.items() for key in keys if self.instance_of(key) == number], kept
