@@ -118,6 +118,9 @@ class Training(Section):
         default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"
     )
     optimizer: Choice = Field(description="the optimizer by name, with its options")
+    learning_rate_decay: float = Field(
+        default=1.0, gt=0, le=1, description="what the learning rate is multiplied by after each epoch"
+    )
     epochs: int = Field(ge=1, description="how often the training set is gone through, at most")
     stop_at: StopAt = Field(default={}, description="stop after the epoch in which these values are reached")
 

@@ -54,6 +54,7 @@ class TrainingSetup:
     seed: int
     optimizer: Optimizer
     min_update_frequency: int = 1
+    learning_rate_decay: float = 1.0
 
 
 class Node(ABC):

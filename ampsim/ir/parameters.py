@@ -26,6 +26,7 @@ class ParameterSet:
         seed: int,
         optimizer: Optimizer,
         min_update_frequency: int,
+        learning_rate_decay: float = 1.0,
     ) -> None:
         self.values: dict[str, Array] = {
             name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape)
@@ -34,6 +35,7 @@ class ParameterSet:
         self.version = 0
         self._optimizer = optimizer
         self._min_update_frequency = min_update_frequency
+        self._rate, self._decay = 1.0, learning_rate_decay
         self._optimizer_state: dict[str, Arrays] = {
             name: optimizer.initial_state(value) for name, value in self.values.items()
         }
@@ -71,11 +73,17 @@ class ParameterSet:
         self.version += 1
         for name, gradient in self._gradients.items():
             self.values[name], self._optimizer_state[name] = self._optimizer.update(
-                self.values[name], dense(gradient), self._optimizer_state[name], self.version
+                self.values[name], dense(gradient), self._optimizer_state[name], self.version, self._rate
             )
         self._gradients = {}
         self._accumulated = 0
         return 1
+
+    def end_epoch(self) -> int:
+        """Update with what is left, and lower the learning rate; the number of updates made, 0 or 1."""
+        updates = self.flush()
+        self._rate *= self._decay
+        return updates
 
 
 def parameter_generator(seed: int, name: str) -> np.random.Generator:

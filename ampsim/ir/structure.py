@@ -62,6 +62,11 @@ class StructureTable:
     def __len__(self) -> int:
         return len(self._slot_of)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the buffer and of what is noted of the slots."""
+        return self._buffer.nbytes + self._places.nbytes
+
     def of(self, states: Array) -> Structures:
         """What a node's functions get to see for a batch: `states int64[n, fields]`."""
         return Structures(self, states)

@@ -65,11 +65,8 @@ class PayloadTransform(Node):
         self._spec = spec
         parameters = spec.op.parameters(*spec.arrays, **spec.options)
         drawn_as = spec.draws_as or spec.name
-        self.parameters = (
-            ParameterSet(drawn_as, parameters, setup.seed, setup.optimizer, setup.min_update_frequency)
-            if parameters
-            else None
-        )
+        rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
+        self.parameters = ParameterSet(drawn_as, parameters, *rules) if parameters else None
         self._join = Join(len(spec.inputs))
         self._join_back = Join(len(spec.outputs))
         self._cache = RowStore()

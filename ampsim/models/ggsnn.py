@@ -50,7 +50,8 @@ def ggsnn(
     graph.back(loop, graph.count_up("step", state, "t"))
     together = graph.group("all", done, _whole_graph)
     if readout == "node_selection":
-        scores = graph.transform("scores", "linear", together, units=1)
+        # A bias would raise all scores alike, which the softmax does not see.
+        scores = graph.transform("scores", "linear", together, units=1, bias=False)
         graph.loss("loss", "node_selection", scores, graph.input("answer"))
     else:
         sums = graph.transform("readout", "gated_sum", together, units=hidden)

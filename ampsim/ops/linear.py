@@ -43,20 +43,28 @@ def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.zeros(shape, dtype=np.float32)
 
 
-def linear_forward(parameters: Parameters, x: Array, *, units: int) -> tuple[Arrays, Arrays]:
-    """x float32[rows, inputs] -> y float32[rows, units] = x @ weight + bias."""
+def linear_forward(parameters: Parameters, x: Array, *, units: int, bias: bool = True) -> tuple[Arrays, Arrays]:
+    """x float32[rows, inputs] -> y float32[rows, units] = x @ weight + bias, or without the bias."""
     y = x @ parameters["weight"]
-    y += parameters["bias"]
+    if bias:
+        y += parameters["bias"]
     return (y,), (x,)
 
 
 def linear_backward(
-    parameters: Parameters, saved: Arrays, gradients: Arrays, wanted: tuple[bool, ...], *, units: int
+    parameters: Parameters,
+    saved: Arrays,
+    gradients: Arrays,
+    wanted: tuple[bool, ...],
+    *,
+    units: int,
+    bias: bool = True,
 ) -> Gradients:
     """dy float32[rows, units] -> dx float32[rows, inputs], and the gradients of weight and bias."""
     (x,), (dy,) = saved, gradients
     dx = dy @ parameters["weight"].T if wanted[0] else None
-    return (dx,), {"weight": weight_gradient(x, dy), "bias": dy.sum(axis=0)}
+    own = {"weight": weight_gradient(x, dy)}
+    return (dx,), {**own, "bias": dy.sum(axis=0)} if bias else own
 
 
 def weight_gradient(x: Array, dy: Array) -> Array:
@@ -68,7 +76,7 @@ def weight_gradient(x: Array, dy: Array) -> Array:
     return dw
 
 
-def linear_shape(x: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
+def linear_shape(x: ArraySpec, *, units: int, bias: bool = True) -> tuple[ArraySpec, ...]:
     """float32[rows, inputs] -> float32[rows, units]."""
     if len(x.shape) != 1 or not is_float(x):
         raise ValueError(f"linear takes float32[rows, inputs], not {x}: flatten or embed it first")
@@ -77,8 +85,8 @@ def linear_shape(x: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
     return (ArraySpec((units,), x.dtype),)
 
 
-def linear_cost(rows: int, x: ArraySpec, *, units: int) -> tuple[Cost, Cost]:
-    """With r rows, i inputs, u units:
+def linear_cost(rows: int, x: ArraySpec, *, units: int, bias: bool = True) -> tuple[Cost, Cost]:
+    """With r rows, i inputs, u units (without a bias, less what falls to it):
 
     forward    2riu flops (sums start at the bias); reads x: ri, weight: iu, bias: u; writes y: ru
     backward   2riu (dx) + 2riu (dw) + ru (db) flops; reads x: ri, dy: ru, weight: iu; writes dx: ri, dw: iu, db: u
@@ -88,15 +96,18 @@ def linear_cost(rows: int, x: ArraySpec, *, units: int) -> tuple[Cost, Cost]:
     inputs, value = x.row_values, np.dtype(x.dtype).itemsize
     product = 2 * rows * inputs * units
     x_bytes, y_bytes = value * rows * inputs, value * rows * units
-    weight_bytes, bias_bytes = value * inputs * units, value * units
+    weight_bytes, bias_bytes = value * inputs * units, value * units * bias
     forward = Cost(product, x_bytes + weight_bytes + bias_bytes, y_bytes)
-    backward = Cost(2 * product + rows * units, x_bytes + y_bytes + weight_bytes, x_bytes + weight_bytes + bias_bytes)
+    backward = Cost(
+        2 * product + rows * units * bias, x_bytes + y_bytes + weight_bytes, x_bytes + weight_bytes + bias_bytes
+    )
     return forward, backward
 
 
-def linear_parameters(x: ArraySpec, *, units: int) -> dict[str, ParameterSpec]:
+def linear_parameters(x: ArraySpec, *, units: int, bias: bool = True) -> dict[str, ParameterSpec]:
     """weight float32[inputs, units] and bias float32[units]."""
-    return {"weight": ParameterSpec((x.shape[0], units), he_normal), "bias": ParameterSpec((units,), zeros)}
+    weight = {"weight": ParameterSpec((x.shape[0], units), he_normal)}
+    return {**weight, "bias": ParameterSpec((units,), zeros)} if bias else weight
 
 
 def embedding_forward(parameters: Parameters, ids: Array, *, vocabulary: int, units: int) -> tuple[Arrays, Arrays]:

@@ -1,4 +1,4 @@
-"""The optimizers, as pure updates: (value, gradient, state, step) -> (new value, new state).
+"""The optimizers, as pure updates: (value, gradient, state, step, rate) -> (new value, new state).
 
 The signature of a factory is its list of options: types, bounds and defaults, for whoever checks a config.
 """
@@ -24,16 +24,16 @@ class Optimizer:
     """How one parameter learns.
 
     initial_state(value) -> the arrays that the optimizer keeps beside the parameter, zeros of its shape and type
-    update(value, gradient, state, step) -> (new value, new state)
-        `step` counts updates from 1. `value` is never written to: whoever holds it (a message on its way, a
-        checkpoint being written) keeps what it has. The gradient and the state are given away: the new value lies
-        in the gradient's memory and the new state in the old one's, so that no update allocates. All arrays have the
-        dtype of `value`.
+    update(value, gradient, state, step, rate) -> (new value, new state)
+        `step` counts updates from 1; `rate` is what the learning rate is multiplied by (a schedule). `value` is
+        never written to: whoever holds it (a message on its way, a checkpoint being written) keeps what it has. The
+        gradient and the state are given away: the new value lies in the gradient's memory and the new state in the
+        old one's, so that no update allocates. All arrays have the dtype of `value`.
     """
 
     name: str
     initial_state: Callable[[Array], Arrays]
-    update: Callable[[Array, Array, Arrays, int], tuple[Array, Arrays]]
+    update: Callable[[Array, Array, Arrays, int, float], tuple[Array, Arrays]]
 
 
 def sgd(*, learning_rate: Positive) -> Optimizer:
@@ -42,8 +42,8 @@ def sgd(*, learning_rate: Positive) -> Optimizer:
     def initial_state(value: Array) -> Arrays:
         return ()
 
-    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
-        gradient *= -learning_rate
+    def update(value: Array, gradient: Array, state: Arrays, step: int, rate: float) -> tuple[Array, Arrays]:
+        gradient *= -learning_rate * rate
         gradient += value
         return gradient, ()
 
@@ -56,11 +56,11 @@ def momentum(*, learning_rate: Positive, momentum: Decay = 0.9) -> Optimizer:
     def initial_state(value: Array) -> Arrays:
         return (np.zeros_like(value),)
 
-    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
+    def update(value: Array, gradient: Array, state: Arrays, step: int, rate: float) -> tuple[Array, Arrays]:
         (velocity,) = state
         velocity *= momentum
         velocity += gradient
-        np.multiply(velocity, -learning_rate, out=gradient)
+        np.multiply(velocity, -learning_rate * rate, out=gradient)
         gradient += value
         return gradient, (velocity,)
 
@@ -82,7 +82,7 @@ def adam(
     def initial_state(value: Array) -> Arrays:
         return np.zeros_like(value), np.zeros_like(value)
 
-    def update(value: Array, gradient: Array, state: Arrays, step: int) -> tuple[Array, Arrays]:
+    def update(value: Array, gradient: Array, state: Arrays, step: int, rate: float) -> tuple[Array, Arrays]:
         mean, square = state
         mean *= beta1
         gradient *= 1 - beta1
@@ -97,7 +97,7 @@ def adam(
         gradient *= 1 / sqrt(1 - beta2**step)
         gradient += epsilon
         np.divide(mean, gradient, out=gradient)
-        gradient *= -learning_rate / (1 - beta1**step)
+        gradient *= -learning_rate * rate / (1 - beta1**step)
         gradient += value
         return gradient, (mean, square)
 

@@ -168,7 +168,7 @@ class DeviceCore:
             case EndEpoch():
                 for node in self._nodes.values():
                     if node.parameters is not None:
-                        self._counts.node(node.name).updates += node.parameters.flush()
+                        self._counts.node(node.name).updates += node.parameters.end_epoch()
                 return [EpochEnded()]
             case Collect(nodes):
                 return [

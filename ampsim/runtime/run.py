@@ -123,6 +123,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         data=experiment.dataset.spec,
         optimizer=Choice(config.training.optimizer.name, config.training.optimizer.options),
         min_update_frequency=config.training.min_update_frequency,
+        learning_rate_decay=config.training.learning_rate_decay,
         max_batch=config.cluster.max_batch,
         placement=placement(experiment),
         import_paths=tuple(experiment.import_paths),

@@ -36,6 +36,7 @@ class ClusterSpec:
     data: DataSpec
     optimizer: Choice
     min_update_frequency: int
+    learning_rate_decay: float
     max_batch: int
     placement: Mapping[str, str]
     import_paths: tuple[str, ...]
@@ -56,7 +57,7 @@ class ClusterSpec:
     def setup(self) -> TrainingSetup:
         """What nodes must know of the training."""
         optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
-        return TrainingSetup(self.seed, optimizer, self.min_update_frequency)
+        return TrainingSetup(self.seed, optimizer, self.min_update_frequency, self.learning_rate_decay)
 
     def to_wire(self) -> dict[str, Any]:
         """Plain types, for a message."""

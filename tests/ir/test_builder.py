@@ -98,7 +98,7 @@ def option_missing(builder, image, label):
 
 
 def option_unknown(builder, image, label):
-    end(builder, builder.transform("a", "linear", image, units=5, bias=False), label)
+    end(builder, builder.transform("a", "linear", image, units=5, tilt=False), label)
 
 
 def option_out_of_range(builder, image, label):
@@ -115,7 +115,7 @@ def option_out_of_range(builder, image, label):
         (loss_as_transform, r"a \(softmax_cross_entropy\): 'softmax_cross_entropy' is a loss: add it with loss.*"),
         (transform_as_loss, r"a \(tanh\): 'tanh' is not a loss .*: add it with transform.*"),
         (option_missing, r"a \(linear\): .*units.*"),
-        (option_unknown, r"a \(linear\): .*bias.*"),
+        (option_unknown, r"a \(linear\): .*tilt.*"),
         (option_out_of_range, r"a \(linear\): linear needs at least 1 input and 1 unit, not 784 and 0.*"),
     ],
 )

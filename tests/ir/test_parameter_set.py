@@ -64,6 +64,15 @@ def test_a_flush_updates_with_what_is_there_and_then_there_is_nothing_left():
     assert (parameters.flush(), parameters.version) == (0, 1)
 
 
+def test_the_learning_rate_falls_with_each_epoch():
+    parameters = ParameterSet("linear1", SPECS, 0, OPTIMIZERS["sgd"](learning_rate=0.5), 10, learning_rate_decay=0.5)
+    for step in (0.5, 0.25, 0.125):
+        before = parameters.values["bias"]
+        parameters.accumulate(gradients(2.0), 1)
+        assert parameters.end_epoch() == 1
+        np.testing.assert_allclose(parameters.values["bias"], before - 2 * step, rtol=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
 def test_values_are_replaced_and_never_written_to(optimizer):
     parameters = parameter_set(optimizer=optimizer)

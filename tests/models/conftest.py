@@ -24,7 +24,7 @@ FORWARD, BACKWARD, INFERENCE = Direction
 NEVER = 10**9
 CLASSES, WORDS, EDGE_TYPES, PIXELS, ELEMENTS = 3, 5, 3, 4, 2
 # The new value of a parameter is the gradient itself, so that after one update it can be read off.
-REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step: (gradient, ()))
+REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()))
 INTEGERS = ArraySpec((), "int64")
 
 

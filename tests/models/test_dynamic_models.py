@@ -42,7 +42,7 @@ from ampsim.runtime.device_core import (
 FORWARD, BACKWARD, INFERENCE = Direction
 NEVER = 10**9
 # The new value of a parameter is the gradient itself.
-REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step: (gradient, ()))
+REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()))
 
 seeds, any_number = st.integers(0, 2**32), st.integers(1, 4)
 

@@ -244,7 +244,7 @@ def graph_network(xp, p, instance, steps):
 
 def select_node(xp, p, instance):
     (answer,) = instance.inputs["answer"].arrays
-    scores = [affine(p, "scores", h) for h in graph_network(xp, p, instance, steps=2)]
+    scores = [h @ p["scores.weight"] for h in graph_network(xp, p, instance, steps=2)]
     together, chosen = xp.cat(scores), int(np.flatnonzero(answer)[0])
     return {(0, 0): (xp.cross_entropy(together, chosen), scores, is_best(xp.array(together), chosen))}
 

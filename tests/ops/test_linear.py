@@ -17,9 +17,9 @@ def matrices(rows=small, columns=small):
     return st.tuples(rows, columns).flatmap(lambda shape: arrays(np.float32, shape, elements=values))
 
 
-@given(matrices(), small, st.integers(0, 100))
-def test_gradient_of_linear_is_the_central_difference(x, units, seed):
-    check_gradients("linear", x, seed=seed, units=units)
+@given(matrices(), small, st.integers(0, 100), st.booleans())
+def test_gradient_of_linear_is_the_central_difference(x, units, seed, bias):
+    check_gradients("linear", x, seed=seed, units=units, bias=bias)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), small)
@@ -31,6 +31,9 @@ def test_linear_multiplies_and_adds():
     parameters = {"weight": np.array([[1, 2], [3, 4]], np.float32), "bias": np.array([10, 20], np.float32)}
     (y,), _ = OPS["linear"].forward(parameters, np.array([[1, 1], [0, 2]], np.float32), units=2)
     assert y.tolist() == [[14, 26], [16, 28]]
+    (y,), _ = OPS["linear"].forward(parameters, np.array([[1, 1], [0, 2]], np.float32), units=2, bias=False)
+    assert y.tolist() == [[4, 6], [6, 8]]
+    assert list(OPS["linear"].parameters(ArraySpec((2,)), units=2, bias=False)) == ["weight"]
 
 
 @given(st.integers(1, 5), small, small)
@@ -67,6 +70,8 @@ def test_linear_reads_its_weights_once_per_call():
     forward, backward = OPS["linear"].cost(10, ArraySpec((3,)), units=2)
     assert forward == Cost(2 * 10 * 3 * 2, x + w + b, y)
     assert backward == Cost(4 * 10 * 3 * 2 + 20, x + y + w, x + w + b)
+    forward, backward = OPS["linear"].cost(10, ArraySpec((3,)), units=2, bias=False)
+    assert (forward, backward) == (Cost(2 * 10 * 3 * 2, x + w, y), Cost(4 * 10 * 3 * 2, x + y + w, x + w))
 
 
 def test_embedding_never_reads_more_than_its_weight():

@@ -49,8 +49,20 @@ def test_an_optimizer_follows_its_textbook_loop(name, value, gradients):
     optimizer = OPTIMIZERS[name](learning_rate=0.1)
     w, state = value, optimizer.initial_state(value)
     for step, gradient in enumerate(gradients, start=1):
-        w, state = optimizer.update(w, gradient.copy(), state, step)
+        w, state = optimizer.update(w, gradient.copy(), state, step, 1.0)
     np.testing.assert_allclose(w, TEXTBOOK[name](value, gradients), rtol=1e-9, atol=1e-9)
+
+
+@every_optimizer
+def test_a_lower_rate_is_a_lower_learning_rate(name):
+    ends = []
+    for learning_rate, rate in ((0.1, 0.25), (0.025, 1.0)):
+        optimizer, value = OPTIMIZERS[name](learning_rate=learning_rate), np.array([1.0, -2.0])
+        state = optimizer.initial_state(value)
+        for step in (1, 2):
+            value, state = optimizer.update(value, np.array([0.5, 3.0]), state, step, rate)
+        ends.append(value)
+    np.testing.assert_allclose(*ends, rtol=1e-12)
 
 
 @every_optimizer
@@ -59,7 +71,7 @@ def test_an_update_leaves_the_old_value_alone_and_allocates_nothing(name):
     value, gradient = np.ones((2, 3), np.float32), np.full((2, 3), 2, np.float32)
     value.flags.writeable = False
     state = optimizer.initial_state(value)
-    new, new_state = optimizer.update(value, gradient, state, 1)
+    new, new_state = optimizer.update(value, gradient, state, 1, 1.0)
     assert (value == 1).all()
     assert (new < 1).all()
     assert new is gradient
@@ -72,7 +84,7 @@ def test_float32_stays_float32(name):
     value = np.ones(3, np.float32)
     state = optimizer.initial_state(value)
     for step in (1, 2):
-        value, state = optimizer.update(value, np.ones(3, np.float32), state, step)
+        value, state = optimizer.update(value, np.ones(3, np.float32), state, step, 1.0)
     assert {x.dtype for x in (value, *state)} == {np.dtype(np.float32)}
 
 
@@ -80,7 +92,7 @@ def test_float32_stays_float32(name):
 def test_a_zero_gradient_changes_nothing_at_first(name):
     optimizer = OPTIMIZERS[name](learning_rate=0.1)
     value = np.array([1.5, -2.0])
-    new, _ = optimizer.update(value, np.zeros(2), optimizer.initial_state(value), 1)
+    new, _ = optimizer.update(value, np.zeros(2), optimizer.initial_state(value), 1, 1.0)
     assert new.tolist() == [1.5, -2.0]
 
 

@@ -45,12 +45,13 @@ def test_a_recurrent_network_ends_with_the_same_bits_however_it_is_run(train: An
 
 @pytest.mark.parametrize("name", ["sst-tree-lstm", "babi15-ggsnn", "qm9-ggsnn"])
 def test_trees_and_graphs_end_with_the_same_parameters_up_to_the_order_of_sums(train: Any, name: str) -> None:
-    # Messages may overtake each other, and so come before or after an update: here updates are at an epoch's end only.
-    sums = ("--set=training.min_update_frequency=1000000", "--set=training.epochs=2")
-    rule = "--set=training.optimizer={name: sgd, learning_rate: 0.001}"
-    reference = load_file(train(name, "reference", "--in-process", ONE_DEVICE, *sums, rule) / "parameters.safetensors")
+    # An update falls between instances, so which messages overtook each other changes no more than rounding.
+    often = "--set=training.min_update_frequency=5"
+    reference = load_file(train(name, "reference", "--in-process", ONE_DEVICE, often) / "parameters.safetensors")
     for out, arguments in {"shipped": (), "three": (THREE_DEVICES,)}.items():
-        parameters = load_file(train(name, out, *arguments, *sums, rule) / "parameters.safetensors")
+        run = train(name, out, *arguments, often)
+        counts = [device["updates"] for device in json.loads((run / "summary.json").read_text())["devices"].values()]
+        assert sum(counts) > 3 * len(counts)
+        parameters = load_file(run / "parameters.safetensors")
         for key, value in reference.items():
-            scale = np.abs(value).max()
-            assert np.abs(parameters[key] - value).max() <= 1e-4 * max(scale, 1e-3), key
+            assert np.abs(parameters[key] - value).max() <= 1e-4 * np.abs(value).max(), key

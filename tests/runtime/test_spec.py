@@ -17,6 +17,7 @@ SPEC = ClusterSpec(
     data=DATASETS["mnist"](0, batch=50, limit=200).spec,
     optimizer=Choice("momentum", {"learning_rate": 0.25, "momentum": 0.5}),
     min_update_frequency=2,
+    learning_rate_decay=0.5,
     max_batch=4,
     placement={"linear1": "d0", "relu1": "d0", "linear2": "d1", "loss": "d1"},
     import_paths=("/somewhere", "/else"),
