@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
 
 from ampsim.ir.graph import CONTROLLER, Port
 from ampsim.ir.node import NodeSpec
-from ampsim.ir.routing import CondSpec, PhiSpec
+from ampsim.ir.routing import CondSpec, IsuSpec, PhiSpec
+
+_FUNCTIONS = ("select", "update", "inverse", "member", "children", "row_state")
 
 
 def structural_problems(
@@ -33,7 +38,35 @@ def structural_problems(
         elif len(targets) > 1:
             names = " and ".join(target.node for target in targets)
             problems.append(f"{label} goes to {names}, but an output leads to exactly one input: put a bcast between")
-    return problems + _endless_loops(nodes, connections)
+    return problems + _endless_loops(nodes, connections) + _unsound_functions(nodes)
+
+
+def _unsound_functions(nodes: Mapping[str, NodeSpec]) -> list[str]:
+    """What a control node is given in place of a function, and Isus whose inverse does not bring a state back."""
+    problems = []
+    for name, spec in nodes.items():
+        roles = {role: getattr(spec, role) for role in _FUNCTIONS if hasattr(spec, role)}
+        missing = [role for role, function in roles.items() if not callable(function)]
+        problems += [f"{name}: {role} must be a function, not {roles[role]!r}" for role in missing]
+        if isinstance(spec, IsuSpec) and not missing:
+            problems += [f"{name}: {fault}" for fault in _faults_of_inverse(spec)]
+    return problems
+
+
+def _faults_of_inverse(spec: IsuSpec) -> list[str]:
+    """Try the functions on some states: every combination of small numbers in every field."""
+    states = np.array(list(product(range(1, 4), repeat=len(spec.schema.fields))), np.int64)
+    try:
+        moved = spec.update(states.copy())
+        back = spec.inverse(moved.copy())
+    except Exception as error:
+        return [f"trying update and inverse on states {states.dtype}{states.shape} raised {error!r}"]
+    if np.shape(moved) != states.shape or (moved[:, 0] != states[:, 0]).any():
+        return ["update must give a state for each state, of the same instance (the first field)"]
+    if not np.array_equal(back, states):
+        wrong = int(np.argmax((back != states).any(axis=1))) if np.shape(back) == states.shape else 0
+        return [f"inverse does not undo update: the state {states[wrong].tolist()} does not come back"]
+    return []
 
 
 def _endless_loops(nodes: Mapping[str, NodeSpec], connections: Sequence[tuple[Port, Port]]) -> list[str]:

@@ -72,6 +72,10 @@ class RowStore:
     def __contains__(self, key: int) -> bool:
         return key in self._numbers
 
+    def holds(self, keys: list[int]) -> Array:
+        """Which keys are kept: bool[n]."""
+        return np.fromiter(map(self._numbers.__contains__, keys), bool, len(keys))
+
     def __iter__(self) -> Iterator[int]:
         """The keys that are kept now, oldest first."""
         return iter(self._numbers)
@@ -114,24 +118,25 @@ class RowStore:
         """The same of messages that several blocks hold: gathered from each, and then put back into their order."""
         owners = np.searchsorted(self._firsts, numbers, side="right") - 1
         order = None if (owners[1:] >= owners[:-1]).all() else np.argsort(owners, kind="stable")
-        blocks, starts = np.unique(owners if order is None else owners[order], return_index=True)
-        grouped = numbers if order is None else numbers[order]
-        parts = [
-            (self._blocks[at], part - self._firsts[at])
-            for at, part in zip(blocks.tolist(), np.split(grouped, starts[1:]), strict=True)
-        ]
-        rows = np.concatenate([block.rows[messages] for block, messages in parts])
-        tags = np.concatenate([np.full(len(messages), block.tag) for block, messages in parts])
-        per_message = [block.per_message for block, _ in parts]
-        arrays = tuple(map(np.concatenate, zip(*(block.gather(messages) for block, messages in parts), strict=True)))
-        for at, (_, messages) in reversed(list(zip(blocks.tolist(), parts, strict=True))):
-            self._release(at, len(messages))
+        if order is not None:
+            owners, numbers = owners[order], numbers[order]
+        starts = [0, *(np.flatnonzero(owners[1:] != owners[:-1]) + 1).tolist()]
+        stops = [*starts[1:], len(owners)]
+        found = owners[starts].tolist()
+        blocks = [self._blocks[at] for at in found]
+        parts = [numbers[start:stop] - self._firsts[at] for at, start, stop in zip(found, starts, stops, strict=True)]
+        rows = np.concatenate([block.rows[part] for block, part in zip(blocks, parts, strict=True)])
+        tags = np.repeat([block.tag for block in blocks], np.subtract(stops, starts))
+        gathered = [block.gather(part) for block, part in zip(blocks, parts, strict=True)]
+        arrays = tuple(map(np.concatenate, zip(*gathered, strict=True)))
+        for at, part in zip(reversed(found), reversed(parts), strict=True):
+            self._release(at, len(part))
         if order is None:
             return rows, arrays, tags
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         row_order = row_numbers(rows, back)
-        by_message = [any(flags) for flags in zip(*per_message, strict=True)]
+        by_message = [any(flags) for flags in zip(*(block.per_message for block in blocks), strict=True)]
         arrays = tuple(array[back if flag else row_order] for array, flag in zip(arrays, by_message, strict=True))
         return rows[back], arrays, tags[back]
 
@@ -179,7 +184,7 @@ class Join:
         complete = np.ones(len(keys), bool)
         for number, store in enumerate(self._stores):
             if number != port:
-                complete &= np.fromiter(map(store.__contains__, keys), bool, len(keys))
+                complete &= store.holds(keys)
         if not complete.any():
             self._stores[port].put(keys, rows, arrays)
             return None

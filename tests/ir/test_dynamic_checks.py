@@ -302,3 +302,40 @@ def test_an_isu_cannot_be_made_without_its_inverse():
     builder = GraphBuilder(INPUTS, {"t": 8})
     with pytest.raises(TypeError, match="inverse"):
         builder.isu("step", builder.input("x"), lambda states: states)
+
+
+STEP = np.array([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("update", "inverse", "message"),
+    [
+        (
+            lambda s: s + STEP,
+            lambda s: s + STEP,
+            r"inverse does not undo update: the state \[1, 1\] does not come back",
+        ),
+        (lambda s: s // (STEP + 1), lambda s: s * (STEP + 1), "inverse does not undo update"),
+        (lambda s: s + 1, lambda s: s - 1, "of the same instance"),
+        (lambda s: s[:1], lambda s: s, "a state for each state"),
+        (lambda s: s.nonsense, lambda s: s, r"raised AttributeError"),
+        (lambda s: s, None, "inverse must be a function, not None"),
+    ],
+)
+def test_an_isu_whose_inverse_does_not_undo_it_is_told(update, inverse, message):
+    (problem,) = problems_of(lambda builder, x: end(builder, builder.isu("step", x, update, inverse)))
+    assert re.match(f"step: .*{message}", problem)
+
+
+def test_every_control_node_needs_its_functions():
+    def build(builder, x):
+        wire = builder.group("group", builder.flatmap("flatmap", x, children=None), member=None)
+        ways = builder.cond("cond", builder.ungroup("ungroup", wire, row_state=7), 2, select="t")
+        end(builder, builder.phi("phi", *ways))
+
+    assert sorted(problems_of(build)) == [
+        "cond: select must be a function, not 't'",
+        "flatmap: children must be a function, not None",
+        "group: member must be a function, not None",
+        "ungroup: row_state must be a function, not 7",
+    ]
