@@ -5,7 +5,7 @@ Generated from the seed, as in the AMPNet paper: nothing is read or fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated
 
@@ -19,25 +19,17 @@ from ampsim.ops.table import ArraySpec
 DIGITS, LONGEST = 10, 10
 
 
-def _mean(digits: Sequence[int]) -> int:
-    return sum(digits) // len(digits) if digits else 0
-
-
-OPERATORS: Mapping[int, Callable[[Sequence[int]], int]] = {
-    1: lambda digits: _mean(digits) % 10,
-    2: lambda digits: (_mean(digits[::2]) - _mean(digits[1::2])) % 10,
-    3: lambda digits: (max(digits) - min(digits)) % 10,
-    4: lambda digits: len(digits) % 10,
-}
+OPERATORS = (1, 2, 3, 4)
 VOCABULARY = DIGITS + len(OPERATORS)
 """Tokens 0 to 9 are the digits, 10 to 13 the operators 1 to 4."""
 
 
-def reduce(operator: int, digits: Sequence[int]) -> int:
-    """The class of a list. Operators, all modulo 10, with means rounded down and positions counted from 0:
+def reduce(operator: int, digits: Sequence[int], *, round_each_mean: bool = False) -> int:
+    """The class of a list. Operators, all modulo 10, rounded down, with positions counted from 0:
 
     1. the mean; 2. the mean of the even positions less that of the odd ones (0 if there are none); 3. the greatest
-    digit less the smallest; 4. the length. Raises ValueError for an empty list, a digit or an operator out of range.
+    digit less the smallest; 4. the length. With `round_each_mean` the second operator rounds both means before it
+    subtracts. Raises ValueError for an empty list, a digit or an operator out of range.
     """
     if operator not in OPERATORS:
         raise ValueError(f"operator {operator!r} is not in 1 to {len(OPERATORS)}")
@@ -46,16 +38,22 @@ def reduce(operator: int, digits: Sequence[int]) -> int:
     for position, digit in enumerate(digits):
         if digit not in range(DIGITS):
             raise ValueError(f"digit {digit!r} at position {position} is not in 0 to {DIGITS - 1}")
-    return OPERATORS[operator]([int(digit) for digit in digits])
+    (label,) = _reduce_all(np.array([operator]), np.array(digits, np.int64)[:, None], round_each_mean).tolist()
+    return int(label)
 
 
-def _reduce_all(operators: NDArray[np.int64], digits: NDArray[np.int64]) -> NDArray[np.int64]:
+def _reduce_all(operators: NDArray[np.int64], digits: NDArray[np.int64], round_each_mean: bool) -> NDArray[np.int64]:
     """`reduce` of lists of one length: operators `int64[n]` and digits `int64[length, n]` to classes `int64[n]`."""
     length = len(digits)
     even, odd = digits[::2], digits[1::2]
+    (even_sum, evens), (odd_sum, odds) = ((part.sum(axis=0), max(len(part), 1)) for part in (even, odd))
+    if round_each_mean:
+        difference = even_sum // evens - odd_sum // odds
+    else:
+        difference = (even_sum * odds - odd_sum * evens) // (evens * odds)
     classes = [
         digits.sum(axis=0) // length,
-        even.sum(axis=0) // len(even) - odd.sum(axis=0) // max(len(odd), 1),
+        difference,
         digits.max(axis=0) - digits.min(axis=0),
         np.full(digits.shape[1], length),
     ]
@@ -69,7 +67,8 @@ class ListReduction:
     fields (0, steps); `label`, one message with fields (steps, steps); all `int64[lists]`.
 
     `batch` lists are in a minibatch, the last of each length may be smaller. `train`, `validation` and `test` are the
-    numbers of lists in the splits. Operators, lengths and digits are drawn uniformly.
+    numbers of lists in the splits. Operators, lengths and digits are drawn uniformly. `round_each_mean` is for the
+    second operator (`reduce`).
     """
 
     def __init__(
@@ -80,8 +79,9 @@ class ListReduction:
         train: Annotated[int, Gt(0), Le(10_000_000)] = 100_000,
         validation: Annotated[int, Gt(0), Le(10_000_000)] = 10_000,
         test: Annotated[int, Gt(0), Le(10_000_000)] = 10_000,
+        round_each_mean: bool = False,
     ) -> None:
-        self._seed, self._batch = seed, batch
+        self._seed, self._batch, self._round_each_mean = seed, batch, round_each_mean
         self._sizes = {TRAIN: train, VALIDATION: validation, TEST: test}
         token = ArraySpec((), "int64")
         self.spec = DataSpec(
@@ -126,7 +126,7 @@ class ListReduction:
         for length in range(1, LONGEST + 1):
             chosen = lengths == length
             ours, theirs = digits[:length, chosen], operators[chosen]
-            buckets.append((np.vstack([theirs + DIGITS - 1, ours]), _reduce_all(theirs, ours)))
+            buckets.append((np.vstack([theirs + DIGITS - 1, ours]), _reduce_all(theirs, ours, self._round_each_mean)))
         return buckets
 
 

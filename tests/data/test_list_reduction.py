@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 import pytest
@@ -19,6 +21,13 @@ def lists_of(instance):
     return [(row[0] - 9, tuple(row[1:]), label) for row, label in zip(tokens.T.tolist(), labels, strict=True)]
 
 
+def by_hand(operator, digits, each):
+    """The class as one would write the rule down, a list at a time."""
+    even, odd = (Fraction(sum(part), max(len(part), 1)) for part in (digits[::2], digits[1::2]))
+    difference = floor(even) - floor(odd) if each else floor(even - odd)
+    return [sum(digits) // len(digits), difference, max(digits) - min(digits), len(digits)][operator - 1] % 10
+
+
 @pytest.mark.parametrize(
     ("operator", "digits", "expected"),
     [
@@ -29,6 +38,8 @@ def lists_of(instance):
         (2, [1, 9], 2),
         (2, [0, 1], 9),
         (2, [3, 1, 4, 2], 2),
+        (2, [3, 2, 4, 2], 1),
+        (2, [2, 3, 4, 2], 0),
         (3, [5], 0),
         (3, [2, 9, 0], 9),
         (4, [0, 0, 0], 3),
@@ -40,10 +51,10 @@ def test_operators_are_those_of_the_paper(operator, digits, expected):
 
 
 @given(digit_lists)
-def test_the_second_operator_rounds_each_mean_down_before_it_subtracts(digits):
-    even, odd = digits[::2], digits[1::2]
-    expected = int(np.floor(np.mean(even))) - (int(np.floor(np.mean(odd))) if odd else 0)
-    assert reduce(2, digits) == expected % 10
+def test_the_second_operator_rounds_the_difference_of_the_means_down_or_if_asked_each_of_them(digits):
+    even, odd = ((Fraction(sum(part), len(part)) if part else 0) for part in (digits[::2], digits[1::2]))
+    assert reduce(2, digits) == floor(even - odd) % 10
+    assert reduce(2, digits, round_each_mean=True) == (floor(even) - floor(odd)) % 10
 
 
 @given(st.integers(1, 4), digit_lists)
@@ -70,12 +81,12 @@ def test_a_digit_out_of_range_is_named_with_its_position(before, wrong, after):
         reduce(1, [*before, wrong, *after])
 
 
-@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 200))
-def test_every_label_is_what_its_operator_makes_of_the_list(seed, batch, train):
-    data = ListReduction(seed, batch=batch, train=train, validation=20, test=20)
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 200), st.booleans())
+def test_every_label_is_what_its_operator_makes_of_the_list(seed, batch, train, each):
+    data = ListReduction(seed, batch=batch, train=train, validation=20, test=20, round_each_mean=each)
     for instance in data.instances("train", 1):
         for operator, digits, label in lists_of(instance):
-            assert reduce(operator, digits) == label
+            assert by_hand(operator, digits, each) == reduce(operator, digits, round_each_mean=each) == label
 
 
 def test_a_minibatch_is_messages_of_equal_lists():
