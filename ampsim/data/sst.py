@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from ampsim.data.cache import locate
@@ -18,7 +19,8 @@ from ampsim.errors import DataError
 from ampsim.ops.table import ArraySpec
 
 FILES = {TRAIN: "sst/train.txt.gz", VALIDATION: "sst/dev.txt.gz", TEST: "sst/test.txt.gz"}
-WORDS = 18_280
+FREQUENT_WORDS = 8_736
+"""Words that the training trees have at least twice."""
 """Distinct words of the training trees, case kept."""
 
 
@@ -28,9 +30,10 @@ class Sst:
 
     Inputs: `token` `int64[k]`, one message a leaf, and `label` `int64[n]`, one message a node; their field is the
     node. Structure: `parent` `int64[n]` (-1 at the root) and `side` `int64[n]` (0 left child, 1 right; 0 at the root).
-    Tokens are 1, 2, ... for the words of the training trees in the order of their first appearance, case kept, and 0
-    for any other word. `limit`, if given, keeps only that many trees of each split, drawn by the seed; the words stay
-    the same. `vocabulary` is the number of tokens, and needs changing only for a treebank of your own with more words.
+    Tokens are 1, 2, ... for the words that the training trees have more than `rare` times, in the order of their first
+    appearance, case kept, and 0 for any other word: so the token of unknown words is trained, too. `limit`, if given,
+    keeps only that many trees of each split, drawn by the seed; the words stay the same. `vocabulary` is the number of
+    tokens, and needs changing only with `rare`, and for a treebank of your own with more words.
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class Sst:
         seed: int,
         *,
         limit: Annotated[int, Gt(0)] | None = None,
-        vocabulary: Annotated[int, Gt(1), Le(10_000_000)] = WORDS + 1,
+        rare: Annotated[int, Ge(0)] = 1,
+        vocabulary: Annotated[int, Gt(1), Le(10_000_000)] = FREQUENT_WORDS + 1,
     ) -> None:
-        self._seed, self._limit, self._vocabulary = seed, limit, vocabulary
+        self._seed, self._limit, self._rare, self._vocabulary = seed, limit, rare, vocabulary
         self.spec = DataSpec(
             inputs={"token": ArraySpec((), "int64"), "label": ArraySpec((), "int64")},
             classes=CLASSES,
@@ -84,11 +88,12 @@ class Sst:
                 faults.append(str(error))
         if faults:
             raise DataError("\n".join(faults))
-        tokens = {word: token for token, word in enumerate(dict.fromkeys(trees[TRAIN].words), start=1)}
+        counts = Counter(trees[TRAIN].words)
+        tokens = {word: token for token, word in enumerate((w for w in counts if counts[w] > self._rare), start=1)}
         if len(tokens) >= self._vocabulary:
             raise DataError(
-                f"{folder / FILES[TRAIN]}: {len(tokens)} distinct words, and token 0 for all others, do not fit a "
-                f"vocabulary of {self._vocabulary}: set data.vocabulary to {len(tokens) + 1}"
+                f"{folder / FILES[TRAIN]}: {len(tokens)} words that come more than {self._rare} times, and token 0 for "
+                f"all others, do not fit a vocabulary of {self._vocabulary}: set data.vocabulary to {len(tokens) + 1}"
             )
         return {
             split: (some, np.array([tokens.get(word, 0) for word in some.words], np.int64))

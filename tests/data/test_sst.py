@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -73,21 +74,29 @@ def test_every_instance_is_a_tree(any_data):
             assert children == [(node, which) for node in range(k, n) for which in (0, 1)]
 
 
-def test_the_vocabulary_is_that_of_all_training_trees_whatever_the_limit(any_data):
+@pytest.mark.parametrize("rare", [0, 1, 3])
+def test_the_vocabulary_is_that_of_all_training_trees_whatever_the_limit(any_data, rare):
     words = FIGURES[any_data]["train"][6]
-    assert Sst(0).spec.sizes["vocabulary"] == 18_281
+    options = {"rare": rare, "vocabulary": words + 1}
     tokens = {limit: [] for limit in (5, None)}
     for limit, found in tokens.items():
-        data = Sst(0, limit=limit)
+        data = Sst(0, limit=limit, **options)
         found += [instance.inputs["token"].arrays[0].tobytes() for instance in data.instances("validation", 1)]
     assert set(tokens[5]) <= set(tokens[None])
-    every = np.concatenate([instance.inputs["token"].arrays[0] for instance in Sst(0).instances("train", 1)])
-    assert set(every.tolist()) == set(range(1, words + 1))
+    train = Sst(0, **options).instances("train", 1)
+    counts = Counter(np.concatenate([instance.inputs["token"].arrays[0] for instance in train]).tolist())
+    seldom = counts.pop(0, 0)
+    assert set(counts) == set(range(1, len(counts) + 1))
+    assert all(count > rare for count in counts.values())
+    assert (seldom == 0) == (rare == 0)
+    assert len(counts) == words if rare == 0 else len(counts) < words
+    if (any_data, rare) == ("real", 1):
+        assert Sst(0).spec.sizes["vocabulary"] == len(counts) + 1
 
 
 @pytest.mark.usefixtures("sample")
 def test_tokens_are_numbered_by_first_appearance_and_0_is_any_other_word():
-    (test,) = Sst(0).instances("test", 1)
+    (test,) = Sst(0, rare=0).instances("test", 1)
     assert test.inputs["token"].arrays[0].tolist() == [4, 0, 3]
     assert test.inputs["label"].arrays[0].tolist() == [2, 2, 2, 1, 0]
     assert test.structure["parent"].tolist() == [4, 3, 3, 4, -1]
@@ -95,10 +104,10 @@ def test_tokens_are_numbered_by_first_appearance_and_0_is_any_other_word():
 
 
 def test_a_treebank_with_too_many_words_says_what_to_set(sample):
-    with pytest.raises(DataError, match=r"16 distinct words.* set data\.vocabulary to 17") as error:
-        _ = Sst(0, vocabulary=16).splits
+    with pytest.raises(DataError, match=r"16 words that come more than 0 times.* set data\.vocabulary to 17") as error:
+        _ = Sst(0, rare=0, vocabulary=16).splits
     assert str(sample / "sst/train.txt.gz") in str(error.value)
-    assert Sst(0, vocabulary=17).splits["train"].examples == 12
+    assert Sst(0, rare=0, vocabulary=17).splits["train"].examples == 12
 
 
 def test_faults_of_all_files_are_told_before_the_first_instance(sample, tmp_path, monkeypatch):
