@@ -54,4 +54,5 @@ def test_trees_and_graphs_end_with_the_same_parameters_up_to_the_order_of_sums(t
         assert sum(counts) > 3 * len(counts)
         parameters = load_file(run / "parameters.safetensors")
         for key, value in reference.items():
-            assert np.abs(parameters[key] - value).max() <= 1e-4 * np.abs(value).max(), key
+            # Of the whole array: Adam makes a step of full size of a gradient that is nothing but rounding.
+            assert np.linalg.norm(parameters[key] - value) <= 1e-4 * np.linalg.norm(value), key

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import Target
-from ampsim.runtime.queues import MessageQueues
+from ampsim.runtime.queues import OLDEST_EVERY, MessageQueues
 
 FORWARD, BACKWARD, INFERENCE = Direction
 TARGETS = [
@@ -29,7 +31,7 @@ class Naive:
 
     def __init__(self):
         self.waiting = []
-        self.arrivals = 0
+        self.arrivals = self.turns = 0
 
     def put(self, target, keys):
         self.waiting.append([target, keys, self.arrivals])
@@ -39,7 +41,14 @@ class Naive:
         urgent = [entry for entry in self.waiting if entry[0].direction is BACKWARD] or self.waiting
         if not urgent:
             return None
+        self.turns += 1
         oldest = sorted(urgent, key=lambda entry: (entry[1][0][0], entry[2]))
+        if self.turns % OLDEST_EVERY:
+            waiting = Counter()
+            for at, keys, _ in urgent:
+                waiting[at] += len(keys)
+            fullest = max(min(count, max_batch) for count in waiting.values())
+            oldest = [entry for entry in oldest if min(waiting[entry[0]], max_batch) == fullest]
         target, keys, _ = oldest[0]
         if len(keys) > max_batch:
             oldest[0][1] = keys[max_batch:]
@@ -151,7 +160,20 @@ def test_messages_of_one_port_are_merged_up_to_the_limit(max_batch, order):
 
 
 def test_what_would_not_fit_whole_waits_for_its_turn():
-    assert taken(queues_with((A, 1, 2), (B, 3), (A, 4, 5), (A, 6)), 3) == ["a+ 1 2", "b+ 3", "a+ 4 5 6"]
+    assert taken(queues_with((A, 1, 2), (B, 3), (A, 4, 5), (A, 6)), 3) == ["a+ 1 2", "a+ 4 5 6", "b+ 3"]
+
+
+def test_with_batches_allowed_the_fullest_goes_first():
+    assert taken(queues_with((B, 1), (A, 2), (A, 3), (A, 4), (B, 5)), 8) == ["a+ 2 3 4", "b+ 1 5"]
+    assert taken(queues_with((A_BACK, 9), (B, 1), (A, 2), (A, 3)), 8) == ["a- 9", "a+ 2 3", "b+ 1"]
+
+
+def test_an_old_instance_is_not_left_behind_by_fuller_batches():
+    queues = queues_with((B, 1))
+    for turn in range(OLDEST_EVERY):
+        queues.put(A, batch_of([10 + turn, 30 + turn]))
+        target, batch = queues.take(2)
+        assert (target, batch.states[0, 0]) == ((A, 10 + turn) if turn < OLDEST_EVERY - 1 else (B, 1))
 
 
 def test_a_batch_above_the_limit_is_split_and_keeps_its_place():
