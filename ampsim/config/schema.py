@@ -114,6 +114,11 @@ class Training(Section):
 
     algorithm: Literal["amp"] = Field(default="amp", description="how it learns: asynchronous model parallelism")
     max_active_keys: int = Field(default=4, ge=1, description="how many instances are in flight at once")
+    inject_at_once: int = Field(
+        default=1,
+        ge=1,
+        description="how many instances are injected together, once so many of max_active_keys are free",
+    )
     min_update_frequency: int = Field(
         default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Gt
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ampsim.data.cache import locate
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split
 from ampsim.data.edges import graph_structure
+from ampsim.data.heavy_atoms import MOST_HYDROGENS, fold_hydrogens
 from ampsim.data.molecule_checks import ELEMENTS, ORDERS
 from ampsim.data.molecules import Molecules, read_molecules
 from ampsim.errors import DataError
@@ -22,10 +23,12 @@ FILE = "qm9.npz"
 
 
 class Qm9:
-    """One molecule an instance, for graph networks; its graph has a node for each atom, hydrogens too.
+    """One molecule an instance, for graph networks; its graph has a node for each atom.
 
-    Edge types: 0 single, 1 double, 2 triple, 3 aromatic bond; each bond is there in both directions. Inputs:
-    `annotation` `float32[n, 5]`, 1 in the column of the atom's element (H, C, N, O, F), one message a node with fields
+    With `hydrogens: implicit` a hydrogen is no node: the annotation says how many an atom has (`heavy_atoms`). Edge
+    types: 0 single, 1 double, 2 triple, 3 aromatic bond; each bond is there in both directions. Inputs: `annotation`
+    `float32[n, 5]`, 1 in the column of the atom's element (H, C, N, O, F), and with implicit hydrogens five more
+    columns, 1 in that of the number of hydrogens (0 to 4), one message a node with fields
     (0, node); `dipole` `float32[1, 1]`, the dipole moment in debye, one message with fields (0, 0). Structure: that of
     `data.edges`, the edges sorted by (source, type, target).
 
@@ -39,14 +42,17 @@ class Qm9:
         *,
         validation: Annotated[int, Gt(0)] = 10_000,
         test: Annotated[int, Gt(0)] = 10_000,
+        hydrogens: Literal["explicit", "implicit"] = "explicit",
         limit: Annotated[int, Gt(0)] | None = None,
     ) -> None:
         self._seed, self._validation, self._test, self._limit = seed, validation, test, limit
+        self._implicit = hydrogens == "implicit"
+        columns = len(ELEMENTS) + (MOST_HYDROGENS + 1 if self._implicit else 0)
         self.spec = DataSpec(
-            inputs={"annotation": ArraySpec((len(ELEMENTS),)), "dipole": ArraySpec((1,))},
+            inputs={"annotation": ArraySpec((columns,)), "dipole": ArraySpec((1,))},
             rows=1,
             fields={"t": 8, "node": 16},
-            sizes={"edge_types": len(ORDERS), "annotation": len(ELEMENTS)},
+            sizes={"edge_types": len(ORDERS), "annotation": columns},
         )
 
     @cached_property
@@ -59,7 +65,17 @@ class Qm9:
         rows = self._rows[split]
         if split == TRAIN:
             rows = np.random.default_rng([self._seed, 1, epoch]).permutation(rows)
-        return _instances(self._molecules, rows)
+        return _instances(*self._graphs, rows)
+
+    @cached_property
+    def _graphs(self) -> tuple[Molecules, NDArray[np.float32]]:
+        """The molecules, and their atoms' annotations float32[atoms, columns]."""
+        one_hot = np.eye(len(ELEMENTS), dtype=np.float32)
+        if not self._implicit:
+            return self._molecules, one_hot[self._molecules.element]
+        molecules, hydrogens = fold_hydrogens(self._molecules)
+        numbers = np.eye(MOST_HYDROGENS + 1, dtype=np.float32)[hydrogens]
+        return molecules, np.concatenate([one_hot[molecules.element], numbers], axis=1)
 
     @cached_property
     def _molecules(self) -> Molecules:
@@ -83,21 +99,17 @@ class Qm9:
         return {split: rows[: self._limit] for split, rows in cuts.items()}
 
 
-def _instances(molecules: Molecules, order: NDArray[np.int64]) -> Iterator[Instance]:
+def _instances(molecules: Molecules, annotations: NDArray[np.float32], order: NDArray[np.int64]) -> Iterator[Instance]:
     """An instance for each molecule of `order`."""
     most = int(np.diff(molecules.atom_start).max())
     fields = np.stack([np.zeros(most, np.int64), np.arange(most)], axis=1)
-    ones, one_field, one_hot = (
-        np.ones(most, np.int64),
-        np.zeros((1, 2), np.int64),
-        np.eye(len(ELEMENTS), dtype=np.float32),
-    )
+    ones, one_field = np.ones(most, np.int64), np.zeros((1, 2), np.int64)
     for molecule in order.tolist():
         first, last = molecules.atom_start[molecule : molecule + 2].tolist()
         edges = slice(*molecules.edge_start[molecule : molecule + 2].tolist())
         n = last - first
         inputs = {
-            "annotation": Messages((one_hot[molecules.element[first:last]],), fields[:n], ones[:n]),
+            "annotation": Messages((annotations[first:last],), fields[:n], ones[:n]),
             "dipole": Messages((molecules.dipole[molecule : molecule + 1, None],), one_field),
         }
         ends = (molecules.source, molecules.target, molecules.kind)

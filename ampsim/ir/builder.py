@@ -71,9 +71,16 @@ class GraphBuilder:
         self._problems.append(f"the data have no input {name!r}{_nearest(name, list(self._inputs))}")
         return Wire(Port(CONTROLLER, -1), None)
 
-    def transform(self, name: str, op: str | Op, *inputs: Wire, **options: Any) -> Wire:
-        """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT)."""
-        return self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
+    def transform(self, name: str, op: str | Op, *inputs: Wire, gain: float = 1.0, **options: Any) -> Wire:
+        """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT).
+
+        Its first parameters are those that the op gives, times `gain`.
+        """
+        wire = self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
+        spec = self._nodes.get(name)
+        if isinstance(spec, TransformSpec) and gain != 1:
+            self._nodes[name] = replace(spec, gain=gain)
+        return wire
 
     def replicated(self, name: str, replicas: int, op: str | Op, wire: Wire, **options: Any) -> Wire:
         """A transform of one input in `replicas` copies `<name>_0`, ..., each for every n-th instance.

@@ -100,5 +100,6 @@ def _describe(spec: NodeSpec) -> tuple[object, ...]:
         spec.wanted,
         op.name if op else "",
         sorted(options.items()),
+        getattr(spec, "gain", None),
         spec.schema,
     )

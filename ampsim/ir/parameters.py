@@ -16,7 +16,7 @@ class ParameterSet:
 
     An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
-    stays as it is.
+    stays as it is. The first values are those of the op, times `gain`.
     """
 
     def __init__(
@@ -27,9 +27,10 @@ class ParameterSet:
         optimizer: Optimizer,
         min_update_frequency: int,
         learning_rate_decay: float = 1.0,
+        gain: float = 1.0,
     ) -> None:
         self.values: dict[str, Array] = {
-            name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape)
+            name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape) * np.float32(gain)
             for name, spec in specs.items()
         }
         self.version = 0

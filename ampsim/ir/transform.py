@@ -28,6 +28,8 @@ class TransformSpec(NodeSpec):
     separate: bool = False
     draws_as: str | None = None
     """the node whose first parameters this one draws: replicas start as equals"""
+    gain: float = 1.0
+    """what the op's first parameters are multiplied by"""
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -66,7 +68,7 @@ class PayloadTransform(Node):
         parameters = spec.op.parameters(*spec.arrays, **spec.options)
         drawn_as = spec.draws_as or spec.name
         rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
-        self.parameters = ParameterSet(drawn_as, parameters, *rules) if parameters else None
+        self.parameters = ParameterSet(drawn_as, parameters, *rules, spec.gain) if parameters else None
         self._join = Join(len(spec.inputs))
         self._join_back = Join(len(spec.outputs))
         self._cache = RowStore()

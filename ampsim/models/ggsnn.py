@@ -46,7 +46,8 @@ def ggsnn(
         maps = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
         mapped = graph.phi("any_type", *maps)
     incoming = graph.transform("sum", "sum_rows", graph.group("into", mapped, _into_node))
-    state = graph.transform("gru", "gru", incoming, here, units=hidden)
+    # Twice the usual weights: with few steps a state must take up what has come, not keep what it was.
+    state = graph.transform("gru", "gru", incoming, here, units=hidden, gain=2.0)
     graph.back(loop, graph.count_up("step", state, "t"))
     together = graph.group("all", done, _whole_graph)
     if readout == "node_selection":
@@ -55,7 +56,9 @@ def ggsnn(
         graph.loss("loss", "node_selection", scores, graph.input("answer"))
     else:
         sums = graph.transform("readout", "gated_sum", together, units=hidden)
-        graph.loss("loss", "squared_error", graph.transform("dipole", "linear", sums, units=1), graph.input("dipole"))
+        # A dipole moment is the length of a vector: not linear in what the atoms add to it.
+        head = graph.transform("bend", "relu", graph.transform("head", "linear", sums, units=hidden, gain=0.5))
+        graph.loss("loss", "absolute_error", graph.transform("dipole", "linear", head, units=1), graph.input("dipole"))
     return graph.graph()
 
 

@@ -1,21 +1,22 @@
 """The controller, without I/O: events in, actions out.
 
 An epoch is a training pass and a validation pass; the test set comes once, at the end. In each pass up to
-`max_active_keys` instances are in flight. A training instance has come home when the backward messages of all
-that was injected for it are back; one that is passed forward only, when its losses have been reported. At the end
-of a pass the pipeline drains.
+`max_active_keys` instances are in flight, and new ones are injected in groups of at least `inject_at_once`. A training
+instance has come home when the backward messages of all that was injected for it are back; one that is passed forward
+only, when its losses have been reported. At the end of a pass the pipeline drains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from math import fsum
 
 import numpy as np
 
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import (
@@ -43,6 +44,7 @@ class Plan:
     epochs: int
     max_active_keys: int
     stop_at: Mapping[str, float] = field(default_factory=dict)
+    inject_at_once: int = 1
 
 
 @dataclass(slots=True)
@@ -154,31 +156,34 @@ class ControllerCore:
         return actions if self._in_flight else actions + self._drained(now_s)
 
     def _fill(self) -> list[ControllerAction]:
-        actions: list[ControllerAction] = []
-        while not self._exhausted and len(self._in_flight) < self._plan.max_active_keys:
-            instance = next(self._instances, None)
-            if instance is None:
-                self._exhausted = True
-            else:
-                actions += self._inject(instance)
-        return actions
+        """Inject what may be in flight, but not fewer than `inject_at_once` together while others are on their way."""
+        plan = self._plan
+        free = plan.max_active_keys - len(self._in_flight)
+        if self._exhausted or (self._in_flight and free < min(plan.inject_at_once, plan.max_active_keys)):
+            return []
+        instances = list(islice(self._instances, free))
+        self._exhausted = len(instances) < free
+        return self._inject(instances) if instances else []
 
-    def _inject(self, instance: Instance) -> list[ControllerAction]:
+    def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
+        """Send the messages of some instances, those of one input together."""
         training = self.split == TRAIN
-        key = self._next_key
-        self._next_key += 1
-        self._size += instance.size
         direction = Direction.FORWARD if training else Direction.INFERENCE
+        keyed = list(enumerate(instances, start=self._next_key))
+        self._next_key += len(instances)
         actions: list[ControllerAction] = []
         if self._structured:
-            actions.append(SendStructure(self._structured, key, instance.structure))
-        injected = 0
+            actions += [SendStructure(self._structured, key, instance.structure) for key, instance in keyed]
+        injected = dict.fromkeys((key for key, _ in keyed), 0)
         for index, name in enumerate(self._graph.inputs):
             target = self._graph.target(CONTROLLER, direction, index)
-            batch = self._batch(key, instance.inputs[name])
-            injected += len(batch)
-            actions.append(Send(self._placement[target.node], target, batch))
-        self._in_flight[key] = _InFlight(injected if training else 0, instance.losses, instance.size)
+            batches = [self._batch(key, instance.inputs[name]) for key, instance in keyed]
+            for (key, _), batch in zip(keyed, batches, strict=True):
+                injected[key] += len(batch)
+            actions.append(Send(self._placement[target.node], target, concatenate(batches)))
+        for key, instance in keyed:
+            self._size += instance.size
+            self._in_flight[key] = _InFlight(injected[key] if training else 0, instance.losses, instance.size)
         return actions
 
     def _batch(self, key: int, messages: Messages) -> Batch:

@@ -136,7 +136,7 @@ class DeviceCore:
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
         self._parked: dict[int, list[tuple[Target, Batch]]] = {}
         self._max_batch = max_batch
-        self._queues = MessageQueues()
+        self._queues = MessageQueues(graph.nodes)
         self._counts = WorkCounts()
         self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)
         self._cached_bytes = 0

@@ -142,7 +142,8 @@ class _Run:
 
     def __init__(self, experiment: Experiment, record: RunRecord, observer: Observer, stop: StopSignals) -> None:
         config = experiment.config
-        plan = Plan(config.training.epochs, config.training.max_active_keys, config.training.stop_at)
+        rules = config.training
+        plan = Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
         self._core = ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset)
         self._stall = StallWatch(experiment.graph.schema, list(experiment.devices))
         self._epochs = config.training.epochs

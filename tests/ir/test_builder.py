@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ampsim.data import DATASETS
@@ -12,8 +13,10 @@ from ampsim.errors import GraphError
 from ampsim.ir.batch import Direction
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Graph, Port, Target
+from ampsim.ir.node import TrainingSetup
+from ampsim.ir.structure import StructureTable
 from ampsim.models import find_model
-from ampsim.ops import OPS, ArraySpec, Cost, Op, elementwise
+from ampsim.ops import OPS, OPTIMIZERS, ArraySpec, Cost, Op, elementwise
 
 INPUTS = {"image": ArraySpec((784,)), "label": ArraySpec((), "int64")}
 
@@ -267,3 +270,17 @@ print(find_model("mlp")(DATASETS["mnist"](0).spec, hidden=[7, 5]).fingerprint)
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == find_model("mlp")(DATASETS["mnist"](0).spec, hidden=[7, 5]).fingerprint
+
+
+def test_a_gain_multiplies_the_first_parameters_and_makes_another_graph():
+    values, prints = [], []
+    for gain in (1.0, 0.5):
+        builder = GraphBuilder(INPUTS)
+        wire = builder.transform("a", "linear", builder.input("image"), units=3, gain=gain)
+        builder.loss("loss", "softmax_cross_entropy", wire, builder.input("label"))
+        graph = builder.graph()
+        node = graph.nodes["a"].build(TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1)), StructureTable())
+        values.append(node.parameters.values["weight"])
+        prints.append(graph.fingerprint)
+    np.testing.assert_array_equal(values[0] * np.float32(0.5), values[1])
+    assert prints[0] != prints[1]

@@ -92,7 +92,7 @@ class NumPy:
     tanh = staticmethod(function(np.tanh, lambda x, y: 1 - y**2))
     sigmoid = staticmethod(function(lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y)))
     relu = staticmethod(function(lambda x: np.where(x > 0, x, 0.0), lambda x, y: np.where(x > 0, 1.0, 0.0)))
-    square = staticmethod(function(np.square, lambda x, y: 2 * x))
+    absolute = staticmethod(function(np.abs, lambda x, y: np.sign(x)))
     parameter = staticmethod(Value)
     row = staticmethod(Value)
 
@@ -124,7 +124,7 @@ def pytorch():
     import torch
 
     class PyTorch:
-        tanh, sigmoid, relu, square, cat = torch.tanh, torch.sigmoid, torch.relu, torch.square, torch.cat
+        tanh, sigmoid, relu, absolute, cat = torch.tanh, torch.sigmoid, torch.relu, torch.abs, torch.cat
 
         @staticmethod
         def parameter(array):
@@ -256,9 +256,9 @@ def predict_dipole(xp, p, instance):
     for h in graph_network(xp, p, instance, steps=2):
         gate, value = blocks(affine(p, "readout", h), units)
         whole = whole + xp.sigmoid(gate) * xp.tanh(value)
-    prediction = affine(p, "dipole", whole)
+    prediction = affine(p, "dipole", xp.relu(affine(p, "head", whole)))
     error = prediction - xp.row(dipole)
-    return {(0, 0): (xp.square(error)[0], [prediction], abs(float(xp.array(error)[0])))}
+    return {(0, 0): (xp.absolute(error)[0], [prediction], abs(float(xp.array(error)[0])))}
 
 
 REFERENCES = {

@@ -51,8 +51,8 @@ class Examples:
             yield Instance({"x": Messages((x,)), "y": Messages((rows % 3,))}, size=len(rows))
 
 
-def controller(graph=CLASSES, epochs=1, in_flight=2, stop_at=None, **sizes):
-    return ControllerCore(Plan(epochs, in_flight, stop_at or {}), graph, PLACEMENT, Examples(**sizes))
+def controller(graph=CLASSES, epochs=1, in_flight=2, stop_at=None, at_once=1, **sizes):
+    return ControllerCore(Plan(epochs, in_flight, stop_at or {}, at_once), graph, PLACEMENT, Examples(**sizes))
 
 
 def home(*keys):
@@ -114,13 +114,12 @@ class Cluster:
                     self.ended = action
 
     def answer(self, target, batch):
-        (key,) = batch.states[:, 0].tolist()
-        if target.direction is Direction.FORWARD:
-            self.events.append(home(key))
-        if target.node == "loss":
-            rows = int(batch.rows[0])
-            loss, metric = self.figures(self.core.split, key)
-            self.events.append(report(key, rows * loss, rows * metric, rows))
+        for key, rows in zip(batch.states[:, 0].tolist(), batch.rows.tolist(), strict=True):
+            if target.direction is Direction.FORWARD:
+                self.events.append(home(key))
+            if target.node == "loss":
+                loss, metric = self.figures(self.core.split, key)
+                self.events.append(report(key, rows * loss, rows * metric, rows))
 
 
 @given(
@@ -137,6 +136,31 @@ def test_never_more_than_max_active_keys_are_in_flight_and_each_pass_drains(epoc
     assert cluster.ended == TrainingEnded({})
     assert core.keys_in_flight() == []
     assert [ended.instances for ended in cluster.passes if ended.split == TRAIN] == [examples] * epochs
+
+
+@given(
+    in_flight=st.integers(1, 6),
+    at_once=st.integers(1, 8),
+    examples=st.integers(1, 20),
+    random=st.randoms(use_true_random=False),
+)
+def test_instances_are_injected_in_groups_while_others_are_in_flight(in_flight, at_once, examples, random):
+    core = controller(in_flight=in_flight, at_once=at_once, batch=1, train=examples)
+    cluster, groups = Cluster(core, choose=lambda events: random.randrange(len(events))), []
+    act = cluster.act
+
+    def noting(actions):
+        injected = sum(len(send.batch) for send in sends(actions)) // 2
+        if injected and core.split == TRAIN:
+            groups.append((injected, core.in_flight - injected))
+        act(actions)
+
+    cluster.act = noting
+    cluster.run()
+    assert sum(injected for injected, _ in groups) == examples
+    for injected, others in groups[:-1]:  # the last may be what is left
+        assert injected >= min(at_once, in_flight) or others == 0
+    assert cluster.most == min(in_flight, max(examples, 2))
 
 
 def test_as_many_as_max_active_keys_are_in_flight_where_there_are_enough():
@@ -178,7 +202,7 @@ def test_an_instance_is_sent_on_every_input_to_the_device_that_hosts_its_reader(
 
 def test_the_last_minibatch_may_be_smaller_and_counts_as_what_it_holds():
     core = controller(in_flight=9, train=5, batch=2)
-    assert [send.batch.rows.tolist() for send in sends(core.start(0.0))[::2]] == [[2], [2], [1]]
+    assert [send.batch.rows.tolist() for send in sends(core.start(0.0))] == [[2, 2, 1], [2, 2, 1]]
     passes = Cluster(controller(in_flight=9, train=5, batch=2)).run().passes
     assert [ended.instances for ended in passes] == [5, 2, 2]
 

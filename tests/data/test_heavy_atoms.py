@@ -1,0 +1,60 @@
+"""Hydrogens folded into their atoms: against a plain reading of the bonds, an atom at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from ampsim.data.cache import data_folder
+from ampsim.data.heavy_atoms import HYDROGEN, fold_hydrogens
+from ampsim.data.molecules import read_molecules
+from ampsim.data.qm9 import Qm9
+
+
+def graph_of(molecules, number):
+    """A molecule's elements, and its edges (source, type, target)."""
+    atoms = slice(*molecules.atom_start[number : number + 2].tolist())
+    edges = slice(*molecules.edge_start[number : number + 2].tolist())
+    columns = (molecules.source, molecules.kind, molecules.target)
+    return molecules.element[atoms].tolist(), list(zip(*(column[edges].tolist() for column in columns), strict=True))
+
+
+def folded_by_hand(elements, edges):
+    """Elements and hydrogens of the atoms that stay, and the edges between them."""
+    heavy = {atom for atom, element in enumerate(elements) if element != HYDROGEN}
+    bonded = {source for source, _, target in edges if {source, target} <= heavy}
+    stay = sorted(heavy) if heavy and bonded == heavy else list(range(len(elements)))
+    gone = set(range(len(elements))) - set(stay)
+    hydrogens = [min(sum(source == atom and target in gone for source, _, target in edges), 4) for atom in stay]
+    left = [
+        (stay.index(source), kind, stay.index(target)) for source, kind, target in edges if not gone & {source, target}
+    ]
+    return [elements[atom] for atom in stay], hydrogens, left
+
+
+@pytest.mark.usefixtures("any_data")
+def test_heavy_atoms_keep_their_bonds_and_count_their_hydrogens():
+    molecules = read_molecules(data_folder() / "qm9.npz")
+    folded, hydrogens = fold_hydrogens(molecules)
+    assert len(folded) == len(molecules)
+    assert len(hydrogens) == len(folded.element)
+    for number in range(0, len(molecules), max(len(molecules) // 300, 1)):
+        elements, edges = graph_of(folded, number)
+        atoms = slice(*folded.atom_start[number : number + 2].tolist())
+        assert (elements, hydrogens[atoms].tolist(), edges) == folded_by_hand(*graph_of(molecules, number))
+        assert {target for _, _, target in edges} == set(range(len(elements)))
+    assert folded.dipole is molecules.dipole
+
+
+@pytest.mark.usefixtures("any_data")
+def test_with_implicit_hydrogens_an_annotation_has_their_number():
+    data = Qm9(0, validation=20, test=5, hydrogens="implicit")
+    explicit = Qm9(0, validation=20, test=5)
+    assert data.spec.inputs["annotation"].shape == (10,)
+    for instance, other in zip(data.instances("test", 1), explicit.instances("test", 1), strict=True):
+        (annotation,), (atoms,) = instance.inputs["annotation"].arrays, other.inputs["annotation"].arrays
+        assert annotation.shape == (instance.structure["nodes"][0], 10)
+        assert (annotation[:, :5].sum(axis=1) == 1).all()
+        assert (annotation[:, 5:].sum(axis=1) == 1).all()
+        heavy = annotation[:, 1:5].sum(axis=0).tolist()
+        assert heavy == atoms[:, 1:].sum(axis=0).tolist()
+        assert instance.inputs["dipole"].arrays[0] == other.inputs["dipole"].arrays[0]
