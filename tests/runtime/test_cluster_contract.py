@@ -271,7 +271,8 @@ def test_the_test_accuracy_comes_out_of_the_parameter_file_in_plain_numpy(finish
 
 @pytest.mark.parametrize("driver", ["in process", "one device", "four devices"])
 def test_asynchronous_training_learns(finish: Finish, driver: str) -> None:
-    assert finish(driver, *ASYNCHRONOUS).summary["test"]["accuracy"] > 0.6
+    calm = ("training.optimizer={name: sgd, learning_rate: 0.03}", "training.epochs=6")
+    assert finish(driver, *ASYNCHRONOUS, *calm).summary["test"]["accuracy"] > 0.6
 
 
 @pytest.mark.parametrize("driver", ["in process", "four devices"])
