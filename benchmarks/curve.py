@@ -1,7 +1,7 @@
 """The learning curves of run directories, side by side, as a table in Markdown.
 
-`python benchmarks/curve.py RUN [RUN ...]`: for each epoch the training loss, and the validation loss and metric, of each
-run; the column heads are the names of the folders.
+`python benchmarks/curve.py RUN [RUN ...]`: for each epoch the training loss, and the validation loss and metric, of
+each run; the column heads are the names of the folders.
 """
 
 from __future__ import annotations

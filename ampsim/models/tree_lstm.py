@@ -27,8 +27,9 @@ def tree_lstm(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden:
                                   \\-- branch -- pair ---/
     """
     graph = GraphBuilder(data.inputs, data.fields)
+    # Small first vectors: a word that is seldom seen then says little, instead of something arbitrary.
     words = graph.transform(
-        "embed", "embedding", graph.input("token"), vocabulary=data.sizes["vocabulary"], units=embedding
+        "embed", "embedding", graph.input("token"), vocabulary=data.sizes["vocabulary"], units=embedding, gain=0.1
     )
     leaf = graph.transform("leaf", "tree_leaf", words, units=hidden)
     cell = graph.phi("cell", leaf, loops=1)

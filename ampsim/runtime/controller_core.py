@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from math import fsum
 
 import numpy as np
 
@@ -35,6 +34,7 @@ from ampsim.runtime.controller_events import (
     TrainingEnded,
 )
 from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.exact_sum import ExactSum
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,18 @@ class _InFlight:
     backward: int
     losses: int
     size: int
+
+
+class _Sums:
+    """What the loss nodes have reported in a pass, added up."""
+
+    def __init__(self) -> None:
+        self.loss, self.metric, self.rows = ExactSum(), ExactSum(), ExactSum()
+
+    def add(self, loss: float, metric: float, rows: float) -> None:
+        self.loss.add(loss)
+        self.metric.add(metric)
+        self.rows.add(rows)
 
 
 class ProtocolError(Exception):
@@ -72,7 +84,7 @@ class ControllerCore:
         self._exhausted = True
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting_for: set[str] = set()
-        self._reports: list[tuple[float, float, float]] = []
+        self._sums = _Sums()
         self._size = self._done = 0
         self._collected: dict[str, Array] = {}
         self._averaged = False
@@ -96,7 +108,7 @@ class ControllerCore:
                 figures = batch.payload[0].tolist()
                 for instance, (loss, metric, rows) in zip(batch.states[:, 0].tolist(), figures, strict=True):
                     self._entry(instance).losses -= 1
-                    self._reports.append((loss, metric, rows))
+                    self._sums.add(loss, metric, rows)
                     actions += self._retire(instance)
             case DeviceEndedEpoch(device):
                 if device not in self._waiting_for:
@@ -149,7 +161,7 @@ class ControllerCore:
         self.epoch, self.split = following
         self._instances = self._dataset.instances(self.split, self.epoch)
         self._exhausted = False
-        self._reports = []
+        self._sums = _Sums()
         self._size = self._done = 0
         self._began_s = now_s
         actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
@@ -255,12 +267,10 @@ class ControllerCore:
 
     def means(self) -> dict[str, float]:
         """The means over what has been reported in this pass: `loss`, and the model's metric."""
-        # fsum: the same mean in whatever order the reports came in.
-        losses, metrics, rows = zip(*self._reports, strict=True) if self._reports else ((), (), ())
-        count = fsum(rows) or 1.0
-        means = {"loss": fsum(losses) / count}
+        count = self._sums.rows.value or 1.0
+        means = {"loss": self._sums.loss.value / count}
         if self._metric:
-            means[self._metric] = fsum(metrics) / count
+            means[self._metric] = self._sums.metric.value / count
         return means
 
     def _targets_met(self) -> bool:
