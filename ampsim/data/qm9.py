@@ -25,7 +25,7 @@ FILE = "qm9.npz"
 class Qm9:
     """One molecule an instance, for graph networks; its graph has a node for each atom.
 
-    With `hydrogens: implicit` a hydrogen is no node: the annotation says how many an atom has (`heavy_atoms`). Edge
+    With implicit `hydrogens` a hydrogen is no node: the annotation says how many an atom has (`heavy_atoms`). Edge
     types: 0 single, 1 double, 2 triple, 3 aromatic bond; each bond is there in both directions. Inputs: `annotation`
     `float32[n, 5]`, 1 in the column of the atom's element (H, C, N, O, F), and with implicit hydrogens five more
     columns, 1 in that of the number of hydrogens (0 to 4), one message a node with fields
