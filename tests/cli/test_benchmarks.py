@@ -16,3 +16,33 @@ def test_throughput_measures_the_loop_and_every_way_to_run() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for contender in ("plain NumPy loop", "in process", "1 device", "2 devices", "4 devices"):
         assert contender in done.stdout
+
+
+def test_memory_is_measured_in_every_process_of_a_run() -> None:
+    script = ROOT / "benchmarks" / "memory" / "measure.py"
+    run = ["babi15-ggsnn", "--set=data.limit=600", "--set=training.epochs=5", "--set=training.stop_at={}"]
+    command = [sys.executable, str(script), "--interval=0.1", "--warm=600", "--steps=2", "--", *run]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    assert rows["process"] == ["600", "1,800", "3,000", "growth"]
+    for process in ("controller", "d0", "d1"):
+        *sizes, growth = rows[process]
+        assert all(float(size) > 10 for size in sizes)
+        assert float(growth.rstrip("%")) < 25
+
+
+def test_curves_of_several_runs_stand_side_by_side(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run = ["run", "babi15-ggsnn", "--set=data.limit=60", "--set=training.epochs=2", "--set=training.stop_at={}"]
+        command = [sys.executable, "-m", "ampsim", *run, "--in-process", "--quiet", f"--out={tmp_path / name}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=100)
+    script = ROOT / "benchmarks" / "curve.py"
+    command = [sys.executable, str(script), str(tmp_path / "one"), str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, _, *epochs = done.stdout.splitlines()
+    assert head.startswith("| epoch | one: train loss | one: validation loss | one: validation accuracy | two: train")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in epochs]
+    assert [row[0] for row in cells] == ["1", "2"]
+    assert all(row[1:4] == row[4:7] and len(row) == 7 for row in cells)
