@@ -17,10 +17,10 @@ from ampsim.data.faults import Faults, read_lines
 
 SINGULAR = {"mice": "mouse", "wolves": "wolf", "cats": "cat", "sheep": "sheep"}
 _PLURALS, _SINGULARS = "|".join(SINGULAR), "|".join(SINGULAR.values())
-_LINE = re.compile(r"([1-9][0-9]*) (.+)")
+_LINE = re.compile(r"([1-9][0-9]{0,8}) (.+)")
 _FEAR = re.compile(rf"((?i:{_PLURALS})) are afraid of ({_PLURALS})\.")
 _IS = re.compile(rf"([A-Z][a-z]*) is a ({_SINGULARS})\.")
-_QUESTION = re.compile(rf"What is ([a-z]+) afraid of\?\t({_SINGULARS})\t([0-9]+(?: [0-9]+)*)")
+_QUESTION = re.compile(rf"What is ([a-z]+) afraid of\?\t({_SINGULARS})\t([0-9]{{1,9}}(?: [0-9]{{1,9}})*)")
 
 
 @dataclass

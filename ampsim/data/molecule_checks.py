@@ -14,6 +14,7 @@ ARRAYS = ("index", "mu", "atom_ptr", "bond_ptr", "z", "bond_i", "bond_j", "bond_
 ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
 ORDERS = ("single", "double", "triple", "aromatic")
 MOST_ATOMS = 2**16
+MOST_DEBYE = 1000
 """Atoms that a molecule may have: an atom's number is a field of 16 bits."""
 
 
@@ -75,7 +76,11 @@ class _Checks:
     def check_atoms(self) -> None:
         atoms, z, mu = self._counts("atom_ptr"), self._arrays["z"], self._arrays["mu"]
         self._fault(atoms > MOST_ATOMS, None, lambda m: f"has {atoms[m]} atoms: expected at most {MOST_ATOMS}")
+        bonds = self._counts("bond_ptr")
+        self._fault(2 * bonds > MOST_ATOMS, None, lambda m: f"has {bonds[m]} bonds: expected at most {MOST_ATOMS // 2}")
         self._fault(~np.isfinite(mu), None, lambda m: f"its dipole moment, {mu[m]}, is no number")
+        too_much = np.isfinite(mu) & (np.abs(mu) > MOST_DEBYE)
+        self._fault(too_much, None, lambda m: f"its dipole moment, {mu[m]}, is above {MOST_DEBYE} debye")
         owner = np.repeat(np.arange(len(atoms)), atoms)
         elements = ", ".join(f"{number} ({name})" for number, name in ELEMENTS.items())
         unknown = ~np.isin(z, list(ELEMENTS))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
-from zlib import error as ZlibError
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -47,10 +45,12 @@ def read_molecules(file: Path) -> Molecules:
             missing = [name for name in ARRAYS if name not in found]
             if missing:
                 raise DataError(f"{file}: no array {', '.join(missing)}: expected {', '.join(ARRAYS)}")
-            arrays = {name: archive[name] for name in ARRAYS}
+            arrays = {name: np.asarray(archive[name]) for name in ARRAYS}
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, BadZipFile, ZlibError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes zipfile, zlib, lzma and NumPy raise
         raise DataError(f"{file}: damaged, or no archive of NumPy arrays: {error}") from error
     return molecules(arrays, file)
 

@@ -11,6 +11,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup
+from ampsim.ir.state import check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
@@ -72,7 +73,12 @@ class Group(Node):
             return Answer([Emission(direction, 0, self._spec.home(0, Batch(states, rows, batch.payload)))])
         fields = batch.states.shape[1]
         found = self._spec.member(batch.states, self._structures.of(batch.states))
+        if found.shape != (len(batch), fields + 2):
+            raise ValueError(
+                f"member must give int64[{len(batch)}, {fields + 2}], not {found.dtype}{list(found.shape)}"
+            )
         groups, places, counts = found[:, :fields], found[:, fields], found[:, fields + 1]
+        schema.check(groups, len(batch), "member")
         full = self._collector.add(schema.packed(groups), places, counts, batch)
         if full is None:
             return Answer()
@@ -161,6 +167,7 @@ class Ungroup(Node):
         numbers = np.repeat(np.arange(len(batch)), batch.rows)
         places = np.arange(len(numbers)) - np.repeat(np.cumsum(batch.rows) - batch.rows, batch.rows)
         states = self._spec.row_state(batch.states[numbers], places)
+        self._spec.schema.check(states, len(numbers), "row_state")
         if direction is Direction.FORWARD:
             self._spread.remember(batch.states, numbers, batch.rows, states)
         ones = np.ones(len(numbers), np.int64)
@@ -214,6 +221,10 @@ class Flatmap(Node):
             home = self._spread.come_home(batch)
             return Answer() if home is None else Answer([self._sum(*home)])
         numbers, states = self._spec.children(batch.states, self._structures.of(batch.states))
+        check_numbers(numbers, len(states), len(batch), "children")
+        self._spec.schema.check(states, len(numbers), "children")
+        if (numbers[1:] < numbers[:-1]).any():
+            raise ValueError(f"children must number its messages in their order, not {numbers.tolist()}")
         counts = np.bincount(numbers, minlength=len(batch))
         emissions = []
         if len(numbers):

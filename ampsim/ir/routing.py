@@ -15,6 +15,7 @@ import numpy as np
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup
+from ampsim.ir.state import check_numbers
 from ampsim.ir.store import Join, admit
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
@@ -107,6 +108,7 @@ class Cond(Node):
         if direction is Direction.BACKWARD:
             return Answer([Emission(direction, 0, self._spec.home(0, batch))])
         ports = self._spec.select(batch.states, self._structures.of(batch.states))
+        check_numbers(ports, len(batch), self._spec.ports, "select")
         return Answer([Emission(direction, int(chosen), part) for chosen, part in partition(batch, ports)])
 
 
@@ -142,6 +144,7 @@ class Isu(Node):
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         backward = direction is Direction.BACKWARD
         states = (self._spec.inverse if backward else self._spec.update)(batch.states)
+        self._spec.schema.check(states, len(batch), "inverse" if backward else "update")
         moved = Batch(states, batch.rows, batch.payload)
         return Answer([Emission(direction, 0, self._spec.home(0, moved) if backward else moved)])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ampsim.ops.table import Array
 
 
@@ -29,6 +31,23 @@ class StateSchema:
         if bits > 63:
             raise ValueError(f"the fields of a state take {bits} bits together, and 63 is the most: make one smaller")
 
+    def check(self, states: Array, count: int, source: str) -> None:
+        """Raise ValueError unless what the user's function `source` gave is `count` states that fit their fields."""
+        width = len(self.fields)
+        if not isinstance(states, np.ndarray) or states.dtype.kind != "i" or states.shape != (count, width):
+            raise ValueError(f"{source} must give states int64[{count}, {width}], not {_describe_array(states)}")
+        outside = (states < 0) | (states >> [field.bits for field in self.fields] > 0)
+        if outside.any():
+            message, column = (int(number) for number in np.argwhere(outside)[0])
+            field, value = self.fields[column], int(states[message, column])
+            others = ", ".join(
+                f"{other.name} {number}" for other, number in zip(self.fields, states[message].tolist(), strict=True)
+            )
+            raise ValueError(
+                f"{source} gives a state whose {field.name} is {value}, and {field.name} has {field.bits} bits "
+                f"(0 to {2**field.bits - 1}): {others}; a loop that does not end, or a field that is too small?"
+            )
+
     def packed(self, states: Array) -> Array:
         """`int64[n, fields]` to `int64[n]`, equal where the states are equal."""
         keys: Array = states[:, 0]
@@ -47,3 +66,20 @@ class StateSchema:
             parts.append(f"{field.name} {key & ((1 << field.bits) - 1)}")
             key >>= field.bits
         return ", ".join([f"{self.fields[0].name} {key}", *reversed(parts)])
+
+
+def check_numbers(numbers: Array, count: int, end: int, source: str) -> None:
+    """Raise ValueError unless what the user's function `source` gave is `count` integers from 0 to `end - 1`."""
+    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iub" or numbers.shape != (count,):
+        raise ValueError(
+            f"{source} must give an integer for each of {count}, int64[{count}], not {_describe_array(numbers)}"
+        )
+    if count and (numbers.min() < 0 or numbers.max() >= end):
+        wrong = int(numbers.min()) if numbers.min() < 0 else int(numbers.max())
+        raise ValueError(f"{source} gives {wrong}: expected 0 to {end - 1}")
+
+
+def _describe_array(found: object) -> str:
+    if isinstance(found, np.ndarray):
+        return f"{found.dtype}{list(found.shape)}"
+    return repr(found)

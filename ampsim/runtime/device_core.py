@@ -16,6 +16,7 @@ from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
 from ampsim.ir.routing import partition
+from ampsim.ir.store import DuplicateState, UnknownState
 from ampsim.ir.structure import Structure, StructureTable
 from ampsim.ops.table import Array
 from ampsim.runtime.queues import MessageQueues
@@ -115,7 +116,7 @@ class NodeFailed(Exception):
     @property
     def traceback(self) -> str:
         """Where the node raised, as text that can cross processes."""
-        return "".join(format_exception(self.__cause__))
+        return "".join(format_exception(self.__cause__)) if self.__cause__ else ""
 
 
 class DeviceCore:
@@ -166,6 +167,11 @@ class DeviceCore:
             case Turn():
                 return self._turn()
             case EndEpoch():
+                for name, states in self.held().items():
+                    raise NodeFailed(
+                        f"node {name} still waits for messages of ({states[0]}), and all instances have come home: "
+                        "does an inverse bring a state back to another one?"
+                    )
                 for node in self._nodes.values():
                     if node.parameters is not None:
                         self._counts.node(node.name).updates += node.parameters.end_epoch()
@@ -211,11 +217,14 @@ class DeviceCore:
         target, batch = taken
         try:
             answer = self._nodes[target.node].answer(target.direction, target.port, batch)
-        except Exception as error:
-            state = self._graph.schema.describe(self._graph.schema.keys(batch.states[:1])[0])
+        except (Exception, SystemExit) as error:
+            schema = self._graph.schema
+            first, text = schema.keys(batch.states[:1])[0], str(error)
+            if isinstance(error, DuplicateState | UnknownState):
+                first, text = error.args[0], " ".join((type(error).__doc__ or "").split())
             raise NodeFailed(
                 f"node {target.node} raised {type(error).__name__} in its {target.direction.name.lower()} pass "
-                f"({state}): {error}"
+                f"({schema.describe(first)}): {text}"
             ) from error
         self._count(target, batch, answer)
         actions: list[DeviceAction] = [Handled(target, len(batch))]

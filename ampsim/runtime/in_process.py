@@ -28,6 +28,7 @@ from ampsim.runtime.device_core import (
     DeliverStructure,
     DeviceAction,
     DeviceCore,
+    DeviceEvent,
     DropStructures,
     EndEpoch,
     EpochEnded,
@@ -78,8 +79,8 @@ class InProcessCluster(Cluster):
                         self._cores[device].handle(DropStructures([instance]))
 
     def end_epoch(self) -> None:
-        for name, core in self._cores.items():
-            self._act(name, core.handle(EndEpoch()))
+        for name in self._cores:
+            self._act(name, self._handle(name, EndEpoch()))
 
     def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
         for action in self._cores[device].handle(Collect(nodes)):
@@ -98,7 +99,7 @@ class InProcessCluster(Cluster):
                 raise Stalled(f"no device has anything to do, and these nodes wait for messages: {held}")
             for name, core in self._cores.items():
                 if core.has_work:
-                    self._turn(name, core)
+                    self._turn(name)
         events = list(self._events)
         self._events.clear()
         return events
@@ -109,13 +110,16 @@ class InProcessCluster(Cluster):
             self._act(name, core.handle(Collect()))
         return Collected(intervals, self._parameters)
 
-    def _turn(self, name: str, core: DeviceCore) -> None:
-        meter = self._meters[name]
-        began_s = meter.switch(Activity.BUSY)
+    def _handle(self, name: str, event: DeviceEvent) -> list[DeviceAction]:
         try:
-            actions = core.handle(Turn())
+            return self._cores[name].handle(event)
         except NodeFailed as error:
             raise DeviceFailed(self._names[name], str(error), error.traceback) from error
+
+    def _turn(self, name: str) -> None:
+        meter = self._meters[name]
+        began_s = meter.switch(Activity.BUSY)
+        actions = self._handle(name, Turn())
         ended_s = meter.switch(Activity.IDLE)
         self._act(name, actions, began_s, ended_s)
         if meter.interval_s >= self._spec.log_interval_s:

@@ -170,3 +170,9 @@ def test_no_character_may_be_missing(tmp_path_factory, data):
 def test_questions_of_a_story_share_its_structure(data):
     structures = [instance.structure for instance in data.instances("validation", 1)]
     assert sum(a is not b for a, b in pairwise(structures)) == 249
+
+
+def test_numbers_without_end_are_a_fault_of_their_line(zipped):
+    for line in (f"{'1' * 5000} Mice are afraid of wolves.", f"1 What is emily afraid of?\twolf\t{'2' * 5000}"):
+        with pytest.raises(DataError, match=r"some\.txt\.gz:1: expected"):
+            read_stories(zipped([line]))

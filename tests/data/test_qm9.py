@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -168,6 +169,18 @@ def test_a_file_that_is_no_archive_or_lacks_an_array_is_refused(three, tmp_path)
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
+    def members(content, replaced):
+        """An archive whose members are all the same bytes."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
+            for name in old.namelist():
+                new.writestr(name, replaced)
+        return buffer.getvalue()
+
+    def whole_array_header(text):
+        """What a .npy file begins with, with any header."""
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
     single = io.BytesIO()
     np.save(single, np.zeros(3))
     whole = archive(**three)
@@ -179,6 +192,15 @@ def test_a_file_that_is_no_archive_or_lacks_an_array_is_refused(three, tmp_path)
         (whole[:70] + bytes(20) + whole[90:], "damaged, or no archive of NumPy arrays"),
         (single.getvalue(), "no array index, mu, atom_ptr"),
         (archive(**{**three, "z": np.array([object()])}), "damaged, or no archive of NumPy arrays"),
+        (archive(**{**three, "mu": three["mu"].astype(float) * 1e300}), "is above 1000 debye"),
+        (members(whole, b"not an array"), "z: expected a row of whole numbers"),
+        (members(whole, whole_array_header(b"{{{{((((")), "damaged, or no archive of NumPy arrays"),
+        (
+            members(
+                whole, whole_array_header(b"{'descr': '<i8', 'fortran_order': False, 'shape': (10000000000000,), }")
+            ),
+            "damaged, or no archive of NumPy arrays",
+        ),
         (archive(**lacking), "no array mu, z: expected index, mu"),
     ):
         file = tmp_path / "qm9.npz"

@@ -478,3 +478,33 @@ class TestFlatmap:
         node.answer(BACKWARD, 0, message(1, 1))
         with pytest.raises(KeyError):
             node.answer(BACKWARD, 0, message(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "states", "fault"),
+    [
+        ([1, 0], [[3, 1], [3, 2]], r"in their order, not \[1, 0\]"),
+        ([0, 2], [[3, 1], [3, 2]], "children gives 2: expected 0 to 1"),
+        ([0], [[3, 1], [3, 2]], r"an integer for each of 2, int64\[2\], not int64\[1\]"),
+        ([0, 1], [[3, 1], [3, 256]], "a state whose node is 256, and node has 8 bits"),
+    ],
+)
+def test_a_flatmap_refuses_children_that_are_none(numbers, states, fault):
+    def wrong(of_messages, structures):
+        return np.array(numbers), np.array(states)
+
+    node = FlatmapSpec("flatmap", (PAYLOAD,), (True,), SCHEMA, wrong).build(SETUP, StructureTable())
+    with pytest.raises(ValueError, match=fault):
+        node.answer(FORWARD, 0, concatenate([message(3, 0), message(3, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("found", "fault"),
+    [
+        ([[3, 0, 0]], r"member must give int64\[1, 4\], not int64\[1, 3\]"),
+        ([[3, -1, 0, 1]], "a state whose node is -1"),
+    ],
+)
+def test_a_group_refuses_members_of_no_group(found, fault):
+    with pytest.raises(ValueError, match=fault):
+        group({3: {}}, member=lambda states, structures: np.array(found)).answer(FORWARD, 0, message(3, 0))

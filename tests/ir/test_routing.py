@@ -302,3 +302,36 @@ def test_the_parts_of_a_batch_have_its_messages_in_order_and_each_once(parts):
         numbers = [number for number, other in enumerate(parts) if other == part]
         assert singles(some) == [singles(message(number, rows=1 + number % 3))[0] for number in numbers]
     assert len(found) > 1 or found[parts[0]] is batch
+
+
+@pytest.mark.parametrize(
+    ("select", "fault"),
+    [
+        (lambda states, structures: np.full(len(states), 2), "select gives 2: expected 0 to 1"),
+        (lambda states, structures: np.full(len(states), -1), "select gives -1: expected 0 to 1"),
+        (lambda states, structures: np.zeros(0, int), r"an integer for each of 1, int64\[1\], not int64\[0\]"),
+        (lambda states, structures: np.zeros((1, 1), int), r"not int64\[1, 1\]"),
+        (lambda states, structures: np.full(len(states), 0.5), r"not float64\[1\]"),
+        (lambda states, structures: 1, "not 1"),
+        (lambda states, structures: None, "not None"),
+    ],
+)
+def test_a_cond_refuses_what_is_no_port(select, fault):
+    with pytest.raises(ValueError, match=fault):
+        cond(select).answer(FORWARD, 0, message(1))
+
+
+@pytest.mark.parametrize(
+    ("update", "fault"),
+    [
+        (lambda states: states + np.array([0, 99]), "a state whose t is 103, and t has . bits"),
+        (lambda states: states - np.array([0, 9]), "a state whose t is -5"),
+        (lambda states: states * 1.0, r"update must give states int64\[1, 2\], not float64\[1, 2\]"),
+        (lambda states: states[:, :1], r"not int64\[1, 1\]"),
+        (lambda states: None, "not None"),
+    ],
+)
+def test_an_isu_refuses_what_is_no_state(update, fault):
+    node = IsuSpec("isu", (WIDE,), (True,), SCHEMA, update, update).build(SETUP, StructureTable())
+    with pytest.raises(ValueError, match=fault):
+        node.answer(FORWARD, 0, message(1, 4))

@@ -280,6 +280,13 @@ def test_what_is_held_is_told_by_node_and_state():
     assert core("d1").held() == {}
 
 
+def test_what_is_still_held_when_all_instances_have_come_home_is_a_fault():
+    device = core("d1")
+    turn_by_turn(device, (Target("linear1", 0, FORWARD), message(5)))
+    with pytest.raises(NodeFailed, match=r"node linear1 still waits for messages of \(instance 5\)"):
+        device.handle(EndEpoch())
+
+
 def test_the_end_of_an_epoch_updates_with_what_is_left_over():
     device = core("d1", frequency=3)
     forward, backward = Target("linear1", 0, FORWARD), Target("linear1", 0, BACKWARD)
