@@ -47,7 +47,7 @@ def admit(known: dict[int, int], keys: list[int], values: Iterable[int]) -> None
     before = len(known)
     if not known.keys().isdisjoint(keys):
         raise DuplicateState(next(key for key in keys if key in known))
-    known.update(zip(keys, values))  # noqa: B905 (the values may be endless)
+    known.update(zip(keys, values, strict=False))  # the values may be endless
     if len(known) != before + len(keys):
         raise DuplicateState(next(key for key in keys if keys.count(key) > 1))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ampsim.data.cache import data_folder
 from ampsim.data.heavy_atoms import HYDROGEN, fold_hydrogens
-from ampsim.data.molecules import read_molecules
+from ampsim.data.molecules import Molecules, read_molecules
 from ampsim.data.qm9 import Qm9
+from ampsim.errors import DataError
 
 
 def graph_of(molecules, number):
@@ -24,7 +26,7 @@ def folded_by_hand(elements, edges):
     bonded = {source for source, _, target in edges if {source, target} <= heavy}
     stay = sorted(heavy) if heavy and bonded == heavy else list(range(len(elements)))
     gone = set(range(len(elements))) - set(stay)
-    hydrogens = [min(sum(source == atom and target in gone for source, _, target in edges), 4) for atom in stay]
+    hydrogens = [sum(source == atom and target in gone for source, _, target in edges) for atom in stay]
     left = [
         (stay.index(source), kind, stay.index(target)) for source, kind, target in edges if not gone & {source, target}
     ]
@@ -58,3 +60,20 @@ def test_with_implicit_hydrogens_an_annotation_has_their_number():
         heavy = annotation[:, 1:5].sum(axis=0).tolist()
         assert heavy == atoms[:, 1:].sum(axis=0).tolist()
         assert instance.inputs["dipole"].arrays[0] == other.inputs["dipole"].arrays[0]
+
+
+def test_an_atom_with_more_hydrogens_than_are_counted_is_refused():
+    carbon, hydrogens = 1, 5
+    bonds = [(0, 1), *((0, 2 + number) for number in range(hydrogens))]
+    edges = np.array(sorted([*bonds, *((target, source) for source, target in bonds)]))
+    molecules = Molecules(
+        dipole=np.zeros(1, np.float32),
+        element=np.array([carbon, carbon] + [HYDROGEN] * hydrogens, np.uint8),
+        atom_start=np.array([0, 2 + hydrogens]),
+        source=edges[:, 0].astype(np.uint16),
+        target=edges[:, 1].astype(np.uint16),
+        kind=np.zeros(len(edges), np.uint8),
+        edge_start=np.array([0, len(edges)]),
+    )
+    with pytest.raises(DataError, match="molecule 0 .* has an atom with 5 hydrogens.* set data.hydrogens to explicit"):
+        fold_hydrogens(molecules)
