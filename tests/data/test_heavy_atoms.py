@@ -75,5 +75,5 @@ def test_an_atom_with_more_hydrogens_than_are_counted_is_refused():
         kind=np.zeros(len(edges), np.uint8),
         edge_start=np.array([0, len(edges)]),
     )
-    with pytest.raises(DataError, match=r"molecule 0 .* has an atom with 5 hydrogens.* set data\.hydrogens to explicit"):
+    with pytest.raises(DataError, match=r"molecule 0 .* an atom with 5 hydrogens.* set data\.hydrogens to explicit"):
         fold_hydrogens(molecules)
