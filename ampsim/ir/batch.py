@@ -60,6 +60,11 @@ class Batch:
         )
 
 
+def total_rows(rows: Array) -> int:
+    """The rows of some messages together: `int64[n]` added up."""
+    return int(rows[0]) if len(rows) == 1 else int(rows.sum())
+
+
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """One batch with the messages of all, in order; a single batch is returned as it is."""
     if len(batches) == 1:

@@ -29,10 +29,11 @@ class Collector:
     """Messages by group, until a group has as many as it is known to have.
 
     The members of a group are kept under numbers that follow each other, so that a full group is taken in order.
+    `row_bytes` is what a row counts on top of its arrays (see RowStore).
     """
 
-    def __init__(self) -> None:
-        self._members = RowStore()
+    def __init__(self, row_bytes: int = 0) -> None:
+        self._members = RowStore(row_bytes)
         self._groups: dict[int, tuple[int, int, int]] = {}  # of each: first number, number of members, how many miss
         self._numbers = 0
 

@@ -8,9 +8,9 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.collector import Collector
-from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup
+from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
@@ -45,7 +45,7 @@ class GroupSpec(RoutingSpec):
         return (self.inputs[0],)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Group(self, structures)
+        return Group(self, setup, structures)
 
 
 @final
@@ -54,9 +54,9 @@ class Group(Node):
 
     parameters = None
 
-    def __init__(self, spec: GroupSpec, structures: StructureTable) -> None:
+    def __init__(self, spec: GroupSpec, setup: TrainingSetup, structures: StructureTable) -> None:
         self.name, self._spec, self._structures = spec.name, spec, structures
-        self._collector = Collector()
+        self._collector = Collector(setup.row_bytes(spec.inputs[0]))
         self._members = RowStore()
 
     def held(self) -> list[int]:
@@ -90,9 +90,9 @@ class Group(Node):
 class _Spread:
     """What becomes of the children of messages: which parent each belongs to, until all their gradients are home."""
 
-    def __init__(self, spec: NodeSpec) -> None:
+    def __init__(self, spec: NodeSpec, setup: TrainingSetup) -> None:
         self._schema = spec.schema
-        self._collector = Collector()
+        self._collector = Collector(setup.row_bytes(gradients_of(spec.outputs[0])))
         self._children = RowStore()
         self._parents = RowStore()
 
@@ -137,7 +137,7 @@ class UngroupSpec(RoutingSpec):
         return (self.inputs[0],)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Ungroup(self)
+        return Ungroup(self, setup)
 
 
 @final
@@ -146,9 +146,9 @@ class Ungroup(Node):
 
     parameters = None
 
-    def __init__(self, spec: UngroupSpec) -> None:
+    def __init__(self, spec: UngroupSpec, setup: TrainingSetup) -> None:
         self.name, self._spec = spec.name, spec
-        self._spread = _Spread(spec)
+        self._spread = _Spread(spec, setup)
 
     def held(self) -> list[int]:
         return self._spread.held()
@@ -190,13 +190,13 @@ class FlatmapSpec(RoutingSpec):
         return (self.inputs[0],)
 
     def cost(self, rows: int) -> tuple[Cost, Cost]:
-        """As if every message had one child: copied forward, added up backward."""
+        """Of `rows` rows in all copies: copied forward, added up backward."""
         values = sum(rows * array.row_values for array in self.inputs[0])
         size = sum(rows * array.row_bytes for array in self.inputs[0])
         return Cost(0, size, size), Cost(values, size, size)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Flatmap(self, structures)
+        return Flatmap(self, setup, structures)
 
 
 @final
@@ -205,9 +205,9 @@ class Flatmap(Node):
 
     parameters = None
 
-    def __init__(self, spec: FlatmapSpec, structures: StructureTable) -> None:
+    def __init__(self, spec: FlatmapSpec, setup: TrainingSetup, structures: StructureTable) -> None:
         self.name, self._spec, self._structures = spec.name, spec, structures
-        self._spread = _Spread(spec)
+        self._spread = _Spread(spec, setup)
 
     def held(self) -> list[int]:
         return self._spread.held()
@@ -219,16 +219,17 @@ class Flatmap(Node):
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         if direction is Direction.BACKWARD:
             home = self._spread.come_home(batch)
-            return Answer() if home is None else Answer([self._sum(*home)])
+            return Answer() if home is None else Answer([self._sum(*home)], rows=total_rows(home[3].rows))
         numbers, states = self._spec.children(batch.states, self._structures.of(batch.states))
         check_numbers(numbers, len(states), len(batch), "children")
         self._spec.schema.check(states, len(numbers), "children")
         if (numbers[1:] < numbers[:-1]).any():
             raise ValueError(f"children must number its messages in their order, not {numbers.tolist()}")
         counts = np.bincount(numbers, minlength=len(batch))
-        emissions = []
+        emissions, rows = [], 0
         if len(numbers):
             copies = batch.select(numbers)
+            rows = total_rows(copies.rows)
             emissions.append(Emission(direction, 0, Batch(states, copies.rows, copies.payload)))
         if direction is Direction.FORWARD:
             self._spread.remember(batch.states, numbers, counts, states)
@@ -237,7 +238,7 @@ class Flatmap(Node):
                 parts = batch.select(childless)
                 zeros = Batch(parts.states, parts.rows, tuple(np.zeros_like(array) for array in parts.payload))
                 emissions.append(Emission(Direction.BACKWARD, 0, self._spec.home(0, zeros)))
-        return Answer(emissions)
+        return Answer(emissions, rows=rows)
 
     def _sum(self, states: Array, rows: Array, members: Array, children: Batch) -> Emission:
         rows_each = rows // members

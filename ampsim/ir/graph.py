@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from ampsim.ir.batch import Direction
+from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.loss import LossSpec
-from ampsim.ir.node import NodeSpec, Payload
+from ampsim.ir.node import NodeSpec, Payload, gradients_of, payload_bytes
 from ampsim.ir.state import StateSchema
 from ampsim.ops.table import Cost
 
@@ -51,6 +51,7 @@ class Graph:
     replicas: tuple[tuple[str, ...], ...] = ()
     _sources: dict[Port, Port] = field(init=False, repr=False, compare=False, default_factory=dict)
     _payloads: dict[Target, Payload] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _row_bytes: dict[Target, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sources.update((target, source) for source, target in self.edges.items())
@@ -59,9 +60,9 @@ class Graph:
                 self._payloads[Target(name, port, Direction.FORWARD)] = payload
                 self._payloads[Target(name, port, Direction.INFERENCE)] = payload
             for port, payload in enumerate(spec.outputs):
-                floats = tuple(array for array in payload if array.dtype.startswith("float"))
                 learns = spec.parameterised or any(spec.wanted)
-                self._payloads[Target(name, port, Direction.BACKWARD)] = floats if learns else ()
+                self._payloads[Target(name, port, Direction.BACKWARD)] = gradients_of(payload) if learns else ()
+        self._row_bytes.update((target, payload_bytes(payload)) for target, payload in self._payloads.items())
 
     def target(self, node: str, direction: Direction, port: int) -> Target:
         """Where a message goes that leaves `node` by `port` in `direction`."""
@@ -71,6 +72,20 @@ class Graph:
     def payload(self, target: Target) -> Payload | None:
         """The arrays of a message to `target`; None if there is no such port."""
         return self._payloads.get(target)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Where messages can go, in an order that is the same in every process."""
+        return tuple(self._payloads)
+
+    def size_bytes(self, target: Target, batch: Batch) -> int:
+        """Bytes of a batch to `target`, by its shape: states and row counts of 8 bytes a value, and the payload's rows.
+
+        The same as `batch.size_bytes`, also where there are no arrays. What goes home has no payload.
+        """
+        state_bytes = batch.states.size * 8 + len(batch) * 8
+        row_bytes = self._row_bytes.get(target)
+        return state_bytes + row_bytes * total_rows(batch.rows) if row_bytes else state_bytes
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
-from ampsim.ir.store import Join
+from ampsim.ir.store import Join, Joined
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.table import Array, Cost, Op
 
@@ -41,19 +41,26 @@ class LossSpec(NodeSpec):
         forward, backward = self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)
         return forward + backward, Cost()
 
+    def work(self, direction: Direction, rows: int) -> Cost:
+        """A forward batch does both ways; one that is passed forward only, the first."""
+        if direction is Direction.INFERENCE:
+            return self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)[0]
+        return super().work(direction, rows)
+
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Loss(self)
+        return Loss(self, setup)
 
 
 @final
 class Loss(Node):
     """Holds nothing but the messages that wait for their partner."""
 
-    def __init__(self, spec: LossSpec) -> None:
+    def __init__(self, spec: LossSpec, setup: TrainingSetup) -> None:
         self.name = spec.name
         self.parameters = None
         self._spec = spec
-        self._join = Join(len(spec.inputs))
+        self._computes = setup.arithmetic
+        self._join = Join(len(spec.inputs), [setup.row_bytes(payload) for payload in spec.inputs])
 
     def held(self) -> list[int]:
         return self._join.waiting()
@@ -67,6 +74,8 @@ class Loss(Node):
         joined = self._join.add(port, batch.states, keys, batch.rows, batch.payload)
         if joined is None:
             return Answer()
+        if not self._computes:
+            return self._answer_shapes(direction, joined)
         op, options, rows = self._spec.op, self._spec.options, joined.rows
         counts = np.ones_like(rows) if op.segmented else rows
         if op.segmented:
@@ -74,7 +83,7 @@ class Loss(Node):
         (loss, metric), saved = op.forward({}, *joined.arrays, **options)
         report = _report(joined.states, counts, loss, metric)
         if direction is Direction.INFERENCE:
-            return Answer(report=report)
+            return Answer(report=report, rows=total_rows(rows))
         loss_gradient = np.repeat(1.0 / counts, counts).astype(loss.dtype)
         wanted = (self._spec.wanted[PREDICTION], False)
         (gradient, _), _ = op.backward({}, saved, (loss_gradient, None), wanted, **options)
@@ -85,7 +94,15 @@ class Loss(Node):
                 for port, payload in enumerate(payloads)
             ],
             report,
+            total_rows(rows),
         )
+
+    def _answer_shapes(self, direction: Direction, joined: Joined) -> Answer:
+        """The same without a payload: a report of no figures, and gradients of no values."""
+        states, rows = joined.states, joined.rows
+        back = [Emission(Direction.BACKWARD, port, Batch(states, rows, ())) for port in (PREDICTION, TARGET)]
+        report = Batch(states, np.ones(len(states), np.int64), ())
+        return Answer(() if direction is Direction.INFERENCE else back, report, total_rows(rows))
 
 
 def _report(states: Array, rows: Array, loss: Array, metric: Array) -> Batch:

@@ -23,6 +23,16 @@ Payload = tuple[ArraySpec, ...]
 """What a port carries: the specs of its arrays."""
 
 
+def payload_bytes(payload: Payload) -> int:
+    """Bytes of one row of a port."""
+    return sum(array.row_bytes for array in payload)
+
+
+def gradients_of(payload: Payload) -> Payload:
+    """What goes the other way on a port: a gradient for each array of floats."""
+    return tuple(array for array in payload if array.dtype.startswith("float"))
+
+
 class Emission(NamedTuple):
     """Messages that leave a node: FORWARD and INFERENCE by an output port, BACKWARD by an input port."""
 
@@ -37,24 +47,34 @@ class Answer:
 
     `emissions` may be none (it waits), one, or several on any ports. `report` holds a loss node's figures for the
     controller: one message per state, payload `float64[n, 3]` of loss summed over rows, metric summed over rows,
-    rows. `updates` counts updates of the node's own parameters, `staleness int64[n]` has one entry for each
+    rows. `rows` is how many rows were computed on (0 where nothing was). `updates` counts updates of the node's own parameters, `staleness int64[n]` has one entry for each
     gradient that was accumulated: the updates between its forward and its backward pass.
     """
 
     emissions: Sequence[Emission] = ()
     report: Batch | None = None
+    rows: int = 0
     updates: int = 0
     staleness: Array | None = None
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What a node must know of the training to host parameters."""
+    """What a node must know of the training.
+
+    Without `arithmetic` nodes work on shapes alone: messages have states and row counts and no payload, and all that
+    follows from these (what is sent where, which updates are made, what is kept) is as it would be.
+    """
 
     seed: int
     optimizer: Optimizer
     min_update_frequency: int = 1
     learning_rate_decay: float = 1.0
+    arithmetic: bool = True
+
+    def row_bytes(self, payload: Payload) -> int:
+        """What a kept row of a port counts beside its arrays: its size on shapes alone, or nothing."""
+        return 0 if self.arithmetic else payload_bytes(payload)
 
 
 class Node(ABC):
@@ -107,6 +127,10 @@ class NodeSpec(ABC):
     @abstractmethod
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         """Work of one forward and of one backward batch of `rows` rows."""
+
+    def work(self, direction: Direction, rows: int) -> Cost:
+        """Work of one batch that computes on `rows` rows; INFERENCE is the same as FORWARD."""
+        return self.cost(rows)[direction is Direction.BACKWARD]
 
     @abstractmethod
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from math import prod
 
 import numpy as np
 
-from ampsim.ops.optimizers import Optimizer
+from ampsim.ops.optimizers import VALUE_BYTES, Optimizer
 from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
 
@@ -16,7 +17,8 @@ class ParameterSet:
 
     An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
-    stays as it is. The first values are those of the op, times `gain`.
+    stays as it is. The first values are those of the op, times `gain`. Without `arithmetic` there are no values, and
+    updates are only counted.
     """
 
     def __init__(
@@ -28,11 +30,19 @@ class ParameterSet:
         min_update_frequency: int,
         learning_rate_decay: float = 1.0,
         gain: float = 1.0,
+        arithmetic: bool = True,
     ) -> None:
         self.values: dict[str, Array] = {
             name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape) * np.float32(gain)
-            for name, spec in specs.items()
+            for name, spec in (specs.items() if arithmetic else ())
         }
+        count = sum(prod(spec.shape) for spec in specs.values())
+        self.values_bytes = VALUE_BYTES * count
+        kept = len(optimizer.initial_state(np.zeros(1, np.float32)))
+        self.size_bytes = (2 + kept) * self.values_bytes
+        """Bytes of values, gradients and optimizer state (gradients count as if always there)."""
+        self.update_cost = optimizer.cost(count)
+        """Work of one update."""
         self.version = 0
         self._optimizer = optimizer
         self._min_update_frequency = min_update_frequency
@@ -42,13 +52,6 @@ class ParameterSet:
         }
         self._gradients: dict[str, Array | RowGradient] = {}
         self._accumulated = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of values, gradients and optimizer state (gradients count as if always there)."""
-        values = sum(value.nbytes for value in self.values.values())
-        state = sum(array.nbytes for arrays in self._optimizer_state.values() for array in arrays)
-        return 2 * values + state
 
     def assign(self, values: Mapping[str, Array]) -> None:
         """Replace the values, as averaging replicas does; counts as no update, and keeps the optimizer's state."""

@@ -13,8 +13,8 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction
-from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup
+from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
 from ampsim.ir.store import Join, admit
 from ampsim.ir.structure import Structures, StructureTable
@@ -167,7 +167,7 @@ class BcastSpec(RoutingSpec):
         return Cost(), Cost((self.ports - 1) * values, self.ports * size, size)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Bcast(self)
+        return Bcast(self, setup)
 
 
 @final
@@ -176,9 +176,9 @@ class Bcast(Node):
 
     parameters = None
 
-    def __init__(self, spec: BcastSpec) -> None:
+    def __init__(self, spec: BcastSpec, setup: TrainingSetup) -> None:
         self.name, self._spec = spec.name, spec
-        self._join = Join(spec.ports)
+        self._join = Join(spec.ports, [setup.row_bytes(gradients_of(spec.inputs[0]))] * spec.ports)
 
     def held(self) -> list[int]:
         return self._join.waiting()
@@ -196,7 +196,8 @@ class Bcast(Node):
             return Answer()
         width = len(joined.arrays) // self._spec.ports
         sums = tuple(reduce(np.add, joined.arrays[number::width]) for number in range(width))
-        return Answer([Emission(direction, 0, self._spec.home(0, Batch(joined.states, joined.rows, sums)))])
+        home = self._spec.home(0, Batch(joined.states, joined.rows, sums))
+        return Answer([Emission(direction, 0, home)], rows=total_rows(joined.rows))
 
 
 def partition(batch: Batch, parts: Array) -> list[tuple[int, Batch]]:

@@ -7,12 +7,12 @@ whole block out again gets the very arrays, without a copy; any other make-up is
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, row_numbers
+from ampsim.ir.batch import Batch, row_numbers, total_rows
 from ampsim.ops.table import Array, Arrays
 
 
@@ -35,6 +35,8 @@ class _Block:
 
     def gather(self, messages: Array) -> Arrays:
         """The rows of some messages, in that order, of each array."""
+        if not self.arrays:
+            return ()
         rows = row_numbers(self.rows, messages)
         return tuple(
             array[messages] if per_message else array[rows]
@@ -56,10 +58,12 @@ class RowStore:
     """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch.
 
     Messages are numbered as they are put, so that those of a block are consecutive: a dictionary has the number of
-    each key, and a number's place among the blocks' first numbers tells its block.
+    each key, and a number's place among the blocks' first numbers tells its block. `row_bytes` and `message_bytes`
+    are counted for every row and message on top of what the arrays take: on shapes alone, where there are none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
+        self._row_bytes, self._message_bytes = row_bytes, message_bytes
         self._numbers: dict[int, int] = {}
         self._blocks: list[_Block] = []
         self._firsts: list[int] = []
@@ -88,9 +92,9 @@ class RowStore:
         """
         first, count = self._next, len(keys)
         admit(self._numbers, keys, range(first, first + count))
-        total = int(rows.sum())
+        total = total_rows(rows)
         per_message = tuple(len(array) == count != total for array in arrays)
-        size_bytes = sum(array.nbytes for array in arrays)
+        size_bytes = sum(array.nbytes for array in arrays) + total * self._row_bytes + count * self._message_bytes
         self._blocks.append(_Block(arrays, rows, per_message, tag, count, size_bytes))
         self._firsts.append(first)
         self._next += count
@@ -135,6 +139,8 @@ class RowStore:
             return rows, arrays, tags
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
+        if not arrays:
+            return rows[back], arrays, tags[back]
         row_order = row_numbers(rows, back)
         by_message = [any(flags) for flags in zip(*(block.per_message for block in blocks), strict=True)]
         arrays = tuple(array[back if flag else row_order] for array, flag in zip(arrays, by_message, strict=True))
@@ -160,10 +166,14 @@ class Joined:
 
 
 class Join:
-    """Matches the messages of several ports by state; a node of one port passes through untouched."""
+    """Matches the messages of several ports by state; a node of one port passes through untouched.
 
-    def __init__(self, ports: int) -> None:
-        self._stores = [RowStore() for _ in range(ports)] if ports > 1 else []
+    `row_bytes` has for each port what its rows count on top of their arrays (see RowStore).
+    """
+
+    def __init__(self, ports: int, row_bytes: Sequence[int] | None = None) -> None:
+        sizes = row_bytes or [0] * ports
+        self._stores = [RowStore(sizes[port]) for port in range(ports)] if ports > 1 else []
 
     @property
     def size_bytes(self) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction
-from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
+from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import Join, RowStore
 from ampsim.ir.structure import StructureTable
+from ampsim.ops.saved import saved_bytes
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Op
 
 
@@ -68,10 +70,15 @@ class PayloadTransform(Node):
         parameters = spec.op.parameters(*spec.arrays, **spec.options)
         drawn_as = spec.draws_as or spec.name
         rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
-        self.parameters = ParameterSet(drawn_as, parameters, *rules, spec.gain) if parameters else None
-        self._join = Join(len(spec.inputs))
-        self._join_back = Join(len(spec.outputs))
-        self._cache = RowStore()
+        self.parameters = (
+            ParameterSet(drawn_as, parameters, *rules, spec.gain, setup.arithmetic) if parameters else None
+        )
+        self._computes = setup.arithmetic
+        outputs = spec.outputs
+        self._ports = len(outputs)
+        self._join = Join(len(spec.inputs), [setup.row_bytes(payload) for payload in spec.inputs])
+        self._join_back = Join(self._ports, [setup.row_bytes(gradients_of(payload)) for payload in outputs])
+        self._cache = RowStore(*((0, 0) if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)))
         self._between_instances = len(spec.schema.fields) > 1
         self._latest = -1
         self._wanted = tuple(
@@ -79,6 +86,7 @@ class PayloadTransform(Node):
             for payload, wanted in zip(spec.inputs, spec.wanted, strict=True)
             for array in payload
         )
+        self._learns = self.parameters is not None or any(self._wanted)
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         backward = direction is Direction.BACKWARD
@@ -102,22 +110,25 @@ class PayloadTransform(Node):
         spec = self._spec
         updates = self._update_before(states) if self.parameters and direction is Direction.FORWARD else 0
         values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
-        outputs, saved = spec.op.forward(values, *inputs, **self._options(rows))
+        outputs, saved = spec.op.forward(values, *inputs, **self._options(rows)) if self._computes else ((), ())
         if direction is Direction.FORWARD:
             self._cache.put(keys, rows, saved, tag=version)
         left = np.ones_like(rows) if spec.op.segmented else rows
-        ports = [(array,) for array in outputs] if spec.separate else [outputs]
+        if not self._computes:
+            ports: Sequence[Arrays] = ((),) * self._ports
+        else:
+            ports = [(array,) for array in outputs] if spec.separate else [outputs]
         emissions = [Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)]
-        return Answer(emissions, updates=updates)
+        return Answer(emissions, rows=total_rows(rows), updates=updates)
 
     def _backward(self, states: Array, keys: list[int], output_gradients: Arrays) -> Answer:
         spec = self._spec
         rows, saved, versions = self._cache.take(keys)
         values = self.parameters.values if self.parameters else {}
-        if any(self._wanted) or self.parameters:
+        if self._computes and self._learns:
             backward = spec.op.backward(values, saved, output_gradients, self._wanted, **self._options(rows))
         else:
-            backward = (None,) * len(self._wanted), {}  # nothing upstream learns: the message only goes home
+            backward = (None,) * len(self._wanted), {}  # nothing upstream learns, or there is nothing to compute on
         gradients, parameter_gradients = backward
         emissions = []
         start = 0
@@ -126,12 +137,13 @@ class PayloadTransform(Node):
             wanted = tuple(gradient for gradient in gradients[start:stop] if gradient is not None)
             emissions.append(Emission(Direction.BACKWARD, port, Batch(states, rows, wanted)))
             start = stop
+        computed = total_rows(rows) if self._learns else 0
         if self.parameters is None:
-            return Answer(emissions)
+            return Answer(emissions, rows=computed)
         staleness = self.parameters.version - versions
         self.parameters.accumulate(parameter_gradients, len(states))
         updates = 0 if self._between_instances else self.parameters.update_if_due()
-        return Answer(emissions, updates=updates, staleness=staleness)
+        return Answer(emissions, rows=computed, updates=updates, staleness=staleness)
 
     def _update_before(self, states: Array) -> int:
         """Make the update that waits for a later instance, if one of these messages is of such; 0 or 1 of them."""

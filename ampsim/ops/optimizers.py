@@ -13,7 +13,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from ampsim.ops.table import Array, Arrays
+from ampsim.ops.table import Array, Arrays, Cost
+
+VALUE_BYTES = 4
+"""Parameters and what is kept beside them are float32."""
 
 Positive = Annotated[float, Gt(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -29,11 +32,18 @@ class Optimizer:
         never written to: whoever holds it (a message on its way, a checkpoint being written) keeps what it has. The
         gradient and the state are given away: the new value lies in the gradient's memory and the new state in the
         old one's, so that no update allocates. All arrays have the dtype of `value`.
+    cost(values) -> the Cost of an update of so many values
     """
 
     name: str
     initial_state: Callable[[Array], Arrays]
     update: Callable[[Array, Array, Arrays, int, float], tuple[Array, Arrays]]
+    cost: Callable[[int], Cost]
+
+
+def update_cost(flops: int, read: int, written: int) -> Callable[[int], Cost]:
+    """The cost rule of an update that does `flops` per value and reads and writes so many arrays of float32."""
+    return lambda values: Cost(flops * values, read * VALUE_BYTES * values, written * VALUE_BYTES * values)
 
 
 def sgd(*, learning_rate: Positive) -> Optimizer:
@@ -47,7 +57,8 @@ def sgd(*, learning_rate: Positive) -> Optimizer:
         gradient += value
         return gradient, ()
 
-    return Optimizer("sgd", initial_state, update)
+    # A product and a sum; reads w and g, writes w.
+    return Optimizer("sgd", initial_state, update, update_cost(2, 2, 1))
 
 
 def momentum(*, learning_rate: Positive, momentum: Decay = 0.9) -> Optimizer:
@@ -64,7 +75,8 @@ def momentum(*, learning_rate: Positive, momentum: Decay = 0.9) -> Optimizer:
         gradient += value
         return gradient, (velocity,)
 
-    return Optimizer("momentum", initial_state, update)
+    # Two products and two sums; reads w, g and v, writes w and v.
+    return Optimizer("momentum", initial_state, update, update_cost(4, 3, 2))
 
 
 def adam(
@@ -101,7 +113,8 @@ def adam(
         gradient += value
         return gradient, (mean, square)
 
-    return Optimizer("adam", initial_state, update)
+    # m: 3, s: 4, and 6 for the step (root, scale, epsilon, quotient, rate, sum); reads w, g, m, s, writes w, m, s.
+    return Optimizer("adam", initial_state, update, update_cost(13, 4, 3))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam}

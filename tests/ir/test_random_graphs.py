@@ -49,7 +49,9 @@ PRODUCT = Op(
     lambda rows, a, b: (Cost(), Cost()),
 )
 # The new value of a parameter is the gradient itself, so that after one update it can be read off.
-REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()))
+REVEAL = Optimizer(
+    "reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()), lambda values: Cost()
+)
 NEVER = 10**9
 
 widths = st.integers(1, 4)

@@ -18,13 +18,15 @@ from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.structure import StructureTable
 from ampsim.models import find_model
-from ampsim.ops import ArraySpec, Optimizer
+from ampsim.ops import ArraySpec, Cost, Optimizer
 
 FORWARD, BACKWARD, INFERENCE = Direction
 NEVER = 10**9
 CLASSES, WORDS, EDGE_TYPES, PIXELS, ELEMENTS = 3, 5, 3, 4, 2
 # The new value of a parameter is the gradient itself, so that after one update it can be read off.
-REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()))
+REVEAL = Optimizer(
+    "reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()), lambda values: Cost()
+)
 INTEGERS = ArraySpec((), "int64")
 
 

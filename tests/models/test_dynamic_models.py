@@ -15,7 +15,7 @@ from ampsim.data.dataset import SPLITS, TRAIN, Split
 from ampsim.ir.batch import Direction
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ir.node import TrainingSetup
-from ampsim.ops import Optimizer
+from ampsim.ops import Cost, Optimizer
 from ampsim.runtime.controller_core import ControllerCore, Plan
 from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
@@ -42,7 +42,9 @@ from ampsim.runtime.device_core import (
 FORWARD, BACKWARD, INFERENCE = Direction
 NEVER = 10**9
 # The new value of a parameter is the gradient itself.
-REVEAL = Optimizer("reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()))
+REVEAL = Optimizer(
+    "reveal", lambda value: (), lambda value, gradient, state, step, rate: (gradient, ()), lambda values: Cost()
+)
 
 seeds, any_number = st.integers(0, 2**32), st.integers(1, 4)
 
