@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     GetPydanticSchema,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
     with_config,
 )
@@ -48,16 +48,18 @@ def _device_name(text: str) -> str:
     return _file_name(text)
 
 
+def _numerics(numerics: str, info: ValidationInfo) -> str:
+    # A clock that is faulty has its own fault, and is not among the data.
+    if numerics == "off" and info.data.get("clock") == "wall":
+        text = "'off' runs the clock without the arithmetic, and the wall clock is that of the arithmetic"
+        raise ValueError(f"{text}: expected 'native' or 'portable', or cluster.clock: simulated")
+    return numerics
+
+
 def _not_a_flood(seconds: float) -> float:
     if seconds < SHORTEST_LOG_INTERVAL_S:
         raise ValueError(f"expected at least '10 ms' (the devices would do little else), found {seconds:g} s")
     return seconds
-
-
-def _clock(value: object) -> object:
-    if value == "simulated":
-        raise ValueError("expected 'wall', the only clock of this version, found 'simulated'")
-    return value
 
 
 LogInterval = Annotated[PositiveSeconds, AfterValidator(_not_a_flood)]
@@ -85,9 +87,6 @@ StopAt = Annotated[dict[str, float], GetPydanticSchema(lambda _, handler: handle
 def _written(quantity: str) -> Any:
     # Of any type for the type checker: a default is written as text, and read as a float like any other value.
     return quantity
-
-
-Clock = Annotated[Literal["wall"], BeforeValidator(_clock), WithJsonSchema({"type": "string", "enum": ["wall"]})]
 
 
 class Section(BaseModel):
@@ -175,7 +174,16 @@ Devices = Annotated[
 class Cluster(Section):
     """The devices and what connects them."""
 
-    clock: Clock = Field(default="wall", description="wall: devices run as fast as this machine allows")
+    clock: Literal["wall", "simulated"] = Field(
+        default="wall",
+        description="wall: devices run as fast as this machine allows; simulated: time follows from the devices' kinds "
+        "and the network, and the order of all work from this file alone",
+    )
+    numerics: Annotated[Literal["native", "portable", "off"], AfterValidator(_numerics)] = Field(
+        default="native",
+        description="native: the fastest arithmetic that this CPU has; portable: the same bits on every x86-64 machine "
+        "with the same libraries; off: none, the simulated clock alone",
+    )
     max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node are handled together")
     log_interval: LogInterval = Field(default=_written("1 s"), description="length of a line of the utilization log")
     devices: Devices = Field(description="devices by name, or {count, kind}")

@@ -47,8 +47,9 @@ class Answer:
 
     `emissions` may be none (it waits), one, or several on any ports. `report` holds a loss node's figures for the
     controller: one message per state, payload `float64[n, 3]` of loss summed over rows, metric summed over rows,
-    rows. `rows` is how many rows were computed on (0 where nothing was). `updates` counts updates of the node's own parameters, `staleness int64[n]` has one entry for each
-    gradient that was accumulated: the updates between its forward and its backward pass.
+    rows. `rows` is how many rows were computed on (0 where nothing was). `updates` counts updates of the node's own
+    parameters, `staleness int64[n]` has one entry for each gradient that was accumulated: the updates between its
+    forward and its backward pass.
     """
 
     emissions: Sequence[Emission] = ()

@@ -57,7 +57,7 @@ def outcome_text(summary: Mapping[str, Any]) -> str:
     epochs = summary.get("epochs", 0)
     parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
     parts += [f"{split} {metrics_text(summary[split])}" for split in ("validation", "test") if split in summary]
-    losses = [summary[split]["loss"] for split in ("train", "validation", "test") if split in summary]
+    losses = [summary[split]["loss"] for split in ("train", "validation", "test") if "loss" in summary.get(split, ())]
     if not all(loss is not None and isfinite(loss) for loss in losses):
         parts.append("the loss is not finite: training diverged; lower learning_rate or max_active_keys")
     if "train" in summary:

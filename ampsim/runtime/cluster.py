@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Self
 
 from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructure
 from ampsim.runtime.device_core import Send
+from ampsim.runtime.schedule import Order
 from ampsim.runtime.statistics import WorkCounts
+from ampsim.sim.bound import Bound
 
 Delivery = Send | SendStructure | DropStructure
 """What the controller has delivered to devices."""
@@ -36,11 +39,22 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Heartbeat:
+    """What a device has done in the host's time, where that is not what the run's clock tells."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True)
 class Refused:
     """Messages to the controller that were refused: how many, and what was wrong with the first of them."""
 
     count: int
     texts: list[str]
+
+
+ClusterEvent = ControllerEvent | Interval | Heartbeat | Refused
+"""What comes of a cluster."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +74,44 @@ class Collected:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PassTiming:
+    """How long a pass took on the run's clock; on the simulated clock, also what bounds it (see Bound)."""
+
+    duration_s: float
+    bound: Bound | None = None
+
+
 class Cluster(ABC):
     """Devices that are ready to go; leaving the context ends them all, whatever happened.
 
     Every method may raise DeviceFailed.
     """
 
-    identities: Mapping[str, DeviceIdentity]
+    follows = False
+    """whether the controller is told how many instances it injects together"""
+    _pass_began_s = 0.0
+
+    @property
+    @abstractmethod
+    def identities(self) -> Mapping[str, DeviceIdentity]:
+        """Which process each device is; known once the context is entered."""
+
+    @property
+    def now_s(self) -> float:
+        """The time on the run's clock."""
+        return perf_counter()
+
+    def start_pass(self, epoch: int, split: str) -> None:
+        """Note that a pass begins."""
+        self._pass_began_s = self.now_s
+
+    def end_pass(self) -> PassTiming:
+        """Note that the pass has ended, and say how long it took."""
+        return PassTiming(self.now_s - self._pass_began_s)
+
+    def injected(self, instances: int) -> None:  # noqa: B027 (a hook: few have to note it)
+        """Note that so many instances have been injected together."""
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -91,9 +136,17 @@ class Cluster(ABC):
         """Have a device replace parameters; `wait` gives its word that it has."""
 
     @abstractmethod
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
+    def wait(self, timeout_s: float) -> list[ClusterEvent]:
         """What has come, as soon as something has; nothing after `timeout_s`, or when a signal asks to stop."""
 
     @abstractmethod
     def collect(self, timeout_s: float) -> Collected:
         """Each device's last interval, and its parameters, as far as they come in time."""
+
+
+class OrderedCluster(Cluster):
+    """A cluster whose devices can be given their order of work."""
+
+    @abstractmethod
+    def follow(self, device: str, order: Order) -> None:
+        """Append to a device's order."""

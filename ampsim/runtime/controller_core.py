@@ -8,6 +8,7 @@ only, when its losses have been reported. At the end of a pass the pipeline drai
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +28,8 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     EndEpochOnDevices,
     Home,
+    Injected,
+    InjectionsKnown,
     PassEnded,
     ReplicasCollected,
     SendStructure,
@@ -71,32 +74,58 @@ class ProtocolError(Exception):
 
 
 class ControllerCore:
-    """Injects instances, counts them home, adds up what the loss nodes report, and decides when to stop."""
+    """Injects instances, counts them home, adds up what the loss nodes report, and decides when to stop.
 
-    def __init__(self, plan: Plan, graph: Graph, placement: Mapping[str, str], dataset: Dataset) -> None:
+    If it `follows` a recording or a simulation, how many instances go together is not decided here but told, by
+    InjectionsKnown.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        graph: Graph,
+        placement: Mapping[str, str],
+        dataset: Dataset,
+        follows: bool = False,
+    ) -> None:
         self._plan, self._graph, self._placement, self._dataset = plan, graph, placement, dataset
+        self._follows = follows
+        self._known: deque[int] = deque()
         self._devices = frozenset(placement.values())
         self._structured = frozenset(placement[name] for name, spec in graph.nodes.items() if spec.needs_structure)
         self._metric = next((metric for metric in graph.metrics if metric != "loss"), None)
         self._passes = self._order_of_passes()
         self._instances: Iterator[Instance] = iter(())
         self._next_key = 0
-        self._exhausted = True
+        self._left = 0
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting_for: set[str] = set()
         self._sums = _Sums()
         self._size = self._done = 0
         self._collected: dict[str, Array] = {}
         self._averaged = False
-        self._began_s = 0.0
+        self._stop = False
         self._results: dict[str, float] = {}
         self.epoch, self.split = 0, TRAIN
 
-    def start(self, now_s: float) -> list[ControllerAction]:
-        """Begin the first pass; `now_s` is the time on the run's clock."""
-        return self._begin_pass(now_s)
+    def next_pass(self, stop: bool | None = None) -> list[ControllerAction]:
+        """Begin the first pass, and the next one after each PassEnded; after the last, training has ended.
 
-    def handle(self, event: ControllerEvent, now_s: float) -> list[ControllerAction]:
+        `stop` says whether the last epoch has been trained; by default, whether the targets are met.
+        """
+        self._stop = self._targets_met() if stop is None else stop
+        following = next(self._passes, None)
+        if following is None:
+            return [TrainingEnded(self._plan.stop_at if self._targets_met() else {})]
+        self.epoch, self.split = following
+        self._instances = self._dataset.instances(self.split, self.epoch)
+        self._left = self._dataset.splits[self.split].keys
+        self._sums = _Sums()
+        self._size = self._done = 0
+        actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
+        return actions if self._in_flight or self._left else actions + self._drained()
+
+    def handle(self, event: ControllerEvent) -> list[ControllerAction]:
         """Take one event and say what is to be done about it. Raises ProtocolError for what cannot be."""
         actions: list[ControllerAction] = []
         match event:
@@ -105,16 +134,18 @@ class ControllerCore:
                     self._entry(instance).backward -= 1
                     actions += self._retire(instance)
             case Report(batch):
-                figures = batch.payload[0].tolist()
-                for instance, (loss, metric, rows) in zip(batch.states[:, 0].tolist(), figures, strict=True):
+                for figures in batch.payload[0].tolist() if batch.payload else ():
+                    self._sums.add(*figures)
+                for instance in batch.states[:, 0].tolist():
                     self._entry(instance).losses -= 1
-                    self._sums.add(loss, metric, rows)
                     actions += self._retire(instance)
+            case InjectionsKnown(sizes):
+                self._known.extend(sizes)
             case DeviceEndedEpoch(device):
                 if device not in self._waiting_for:
                     return []
                 self._waiting_for.remove(device)
-                return [] if self._waiting_for else self._epoch_ended(now_s)
+                return [] if self._waiting_for else self._epoch_ended()
             case ReplicasCollected(device, values):
                 if device not in self._waiting_for:
                     return []
@@ -122,9 +153,9 @@ class ControllerCore:
                 self._collected.update(values)
                 return [] if self._waiting_for else self._assign_averages()
         actions += self._fill()
-        if self._in_flight:
+        if self._in_flight or self._left or self._waiting_for:
             return actions
-        return actions + self._drained(now_s)
+        return actions + self._drained()
 
     @property
     def in_flight(self) -> int:
@@ -150,32 +181,29 @@ class ControllerCore:
         for epoch in range(1, self._plan.epochs + 1):
             yield epoch, TRAIN
             yield epoch, VALIDATION
-            if self._targets_met():
+            if self._stop:
                 break
         yield epoch, TEST
 
-    def _begin_pass(self, now_s: float) -> list[ControllerAction]:
-        following = next(self._passes, None)
-        if following is None:
-            return [TrainingEnded(self._plan.stop_at if self._targets_met() else {})]
-        self.epoch, self.split = following
-        self._instances = self._dataset.instances(self.split, self.epoch)
-        self._exhausted = False
-        self._sums = _Sums()
-        self._size = self._done = 0
-        self._began_s = now_s
-        actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
-        return actions if self._in_flight else actions + self._drained(now_s)
-
     def _fill(self) -> list[ControllerAction]:
         """Inject what may be in flight, but not fewer than `inject_at_once` together while others are on their way."""
+        actions: list[ControllerAction] = []
+        while size := self._next_injection():
+            instances = list(islice(self._instances, size))
+            self._left -= size
+            actions += [Injected(size), *self._inject(instances)]
+        return actions
+
+    def _next_injection(self) -> int:
+        """How many instances are to be injected together now; 0 if none."""
         plan = self._plan
         free = plan.max_active_keys - len(self._in_flight)
-        if self._exhausted or (self._in_flight and free < min(plan.inject_at_once, plan.max_active_keys)):
-            return []
-        instances = list(islice(self._instances, free))
-        self._exhausted = len(instances) < free
-        return self._inject(instances) if instances else []
+        if self._follows:
+            # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
+            return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
+        if self._in_flight and free < min(plan.inject_at_once, plan.max_active_keys):
+            return 0
+        return min(free, self._left)
 
     def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
         """Send the messages of some instances, those of one input together."""
@@ -220,18 +248,18 @@ class ControllerCore:
         self._done += entry.size
         return [DropStructure(self._structured, key)] if self._structured else []
 
-    def _drained(self, now_s: float) -> list[ControllerAction]:
+    def _drained(self) -> list[ControllerAction]:
         if self.split != TRAIN:
-            return self._end_pass(now_s)
+            return self._end_pass()
         self._waiting_for = set(self._devices)
         return [EndEpochOnDevices()]
 
-    def _epoch_ended(self, now_s: float) -> list[ControllerAction]:
+    def _epoch_ended(self) -> list[ControllerAction]:
         """Every device has ended the epoch: average the replicas, unless that was what they ended."""
         hosts = self._replicas_of_devices()
         if not hosts or self._averaged:
             self._averaged = False
-            return self._end_pass(now_s)
+            return self._end_pass()
         self._waiting_for = set(hosts)
         return [CollectReplicas(device, nodes) for device, nodes in hosts.items()]
 
@@ -259,15 +287,16 @@ class ControllerCore:
             hosts.setdefault(self._placement[node], []).append(node)
         return hosts
 
-    def _end_pass(self, now_s: float) -> list[ControllerAction]:
+    def _end_pass(self) -> list[ControllerAction]:
         means = self.means()
         self._results.update({f"{self.split}.{name}": value for name, value in means.items()})
-        ended = PassEnded(self.epoch, self.split, means, self._size, now_s - self._began_s)
-        return [ended, *self._begin_pass(now_s)]
+        return [PassEnded(self.epoch, self.split, means, self._size)]
 
     def means(self) -> dict[str, float]:
-        """The means over what has been reported in this pass: `loss`, and the model's metric."""
-        count = self._sums.rows.value or 1.0
+        """The means over what has been reported in this pass: `loss`, and the model's metric; none on shapes alone."""
+        count = self._sums.rows.value
+        if not count:
+            return {}
         means = {"loss": self._sums.loss.value / count}
         if self._metric:
             means[self._metric] = self._sums.metric.value / count

@@ -34,6 +34,20 @@ class ReplicasCollected:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectionsKnown:
+    """Event: the next injections are of so many instances each (for a controller that follows)."""
+
+    sizes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """Action: note that so many instances have been injected together; their messages are the actions behind it."""
+
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartPass:
     """Action: note that a pass begins."""
 
@@ -70,7 +84,6 @@ class PassEnded:
     split: str
     metrics: Mapping[str, float]
     instances: int
-    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +110,12 @@ class DropStructure:
     instance: int
 
 
-ControllerEvent = Home | Report | DeviceEndedEpoch | ReplicasCollected
+ControllerEvent = Home | Report | DeviceEndedEpoch | ReplicasCollected | InjectionsKnown
 ControllerAction = (
     Send
     | SendStructure
     | DropStructure
+    | Injected
     | StartPass
     | EndEpochOnDevices
     | CollectReplicas

@@ -15,20 +15,25 @@ from traceback import format_exception
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
-from ampsim.ir.routing import partition
 from ampsim.ir.store import DuplicateState, UnknownState
 from ampsim.ir.structure import Structure, StructureTable
-from ampsim.ops.table import Array
-from ampsim.runtime.queues import MessageQueues
+from ampsim.ops.table import Array, Cost
+from ampsim.runtime.queues import Entry, MessageQueues, Queues
+from ampsim.runtime.schedule import Order, ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Event: messages have arrived for a node of this device."""
+    """Event: messages have arrived for a node of this device; those of one source in the order in which it sent them.
+
+    `path_s` is for the simulated clock: see Entry.
+    """
 
     target: Target
     batch: Batch
+    source: str
+    path_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,13 @@ class DropStructures:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Event: handle the most urgent batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Event: what is to be handled next is given."""
+
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +100,28 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """Action: note that this batch has just been handled (for the spans)."""
+    """Action: note that this batch has just been handled.
+
+    `rows` were computed on, `updates` made; `parts` are the entries that its messages were of, and `made` those that
+    it put into the device's own queues.
+    """
 
     target: Target
     messages: int
+    rows: int
+    updates: int
+    parts: Sequence[tuple[Entry, int]]
+    made: Sequence[Entry]
 
 
 @dataclass(frozen=True, slots=True)
 class EpochEnded:
-    """Action: tell the controller that what the end of the epoch asked for has been carried out."""
+    """Action: tell the controller that what the end of the epoch asked for has been carried out.
+
+    `updated` nodes made an update for it.
+    """
+
+    updated: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +131,7 @@ class Parameters:
     values: Mapping[str, Array]
 
 
-DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | EndEpoch | Collect | Assign
+DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | Follow | EndEpoch | Collect | Assign
 DeviceAction = Send | Report | Handled | EpochEnded | Parameters
 
 
@@ -122,22 +147,31 @@ class NodeFailed(Exception):
 class DeviceCore:
     """One device's nodes, queues and counts.
 
-    `placement` maps every node of the graph to its device. Raises NodeFailed from `handle` if a node raises.
+    `placement` maps every node of the graph to its device; `queues` decide what is handled next. Raises NodeFailed
+    from `handle` if a node raises.
     """
 
     def __init__(
-        self, name: str, graph: Graph, placement: Mapping[str, str], setup: TrainingSetup, max_batch: int = 1
+        self,
+        name: str,
+        graph: Graph,
+        placement: Mapping[str, str],
+        setup: TrainingSetup,
+        max_batch: int = 1,
+        queues: Queues | None = None,
     ) -> None:
         self.name = name
         self._graph = graph
         self._placement = {**placement, CONTROLLER: CONTROLLER}
         self._structures = StructureTable()
-        specs = [spec for node, spec in graph.nodes.items() if placement[node] == name]
+        specs = [graph.nodes[node] for node in graph.nodes if placement[node] == name]
         self._nodes = {spec.name: spec.build(setup, self._structures) for spec in specs}
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
-        self._parked: dict[int, list[tuple[Target, Batch]]] = {}
+        self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
+        self._arrived: dict[tuple[Target, str], int] = {}
         self._max_batch = max_batch
-        self._queues = MessageQueues(graph.nodes)
+        self._queues = MessageQueues(graph.nodes) if queues is None else queues
+        self._queued_bytes = 0
         self._counts = WorkCounts()
         self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)
         self._cached_bytes = 0
@@ -146,19 +180,23 @@ class DeviceCore:
     @property
     def has_work(self) -> bool:
         """Whether a turn would do anything."""
-        return self._queues.messages > 0
+        return self._queues.ready
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the device keeps now: parameters with gradients and optimizer state, activations, queued messages."""
+        return self._parameter_bytes + self._cached_bytes + self._queued_bytes
 
     def handle(self, event: DeviceEvent) -> list[DeviceAction]:
         """Take one event and say what is to be done about it."""
         match event:
-            case Deliver(target, batch):
-                self._enqueue(target, batch)
+            case Deliver(target, batch, source, path_s):
+                self._enqueue(target, batch, source, path_s)
                 self._counts.queue_max = max(self._counts.queue_max, self._queues.messages)
                 return []
             case DeliverStructure(instance, structure):
                 self._structures.add(instance, structure)
-                for target, batch in self._parked.pop(instance, ()):
-                    self._queues.put(target, batch)
+                self._unpark(instance)
                 return []
             case DropStructures(instances):
                 for instance in instances:
@@ -166,16 +204,22 @@ class DeviceCore:
                 return []
             case Turn():
                 return self._turn()
+            case Follow(order):
+                assert isinstance(self._queues, ScheduledQueues)  # what follows was given such
+                self._queues.follow(order)
+                return []
             case EndEpoch():
                 for name, states in self.held().items():
                     raise NodeFailed(
                         f"node {name} still waits for messages of ({states[0]}), and all instances have come home: "
                         "does an inverse bring a state back to another one?"
                     )
+                updated = []
                 for node in self._nodes.values():
-                    if node.parameters is not None:
-                        self._counts.node(node.name).updates += node.parameters.end_epoch()
-                return [EpochEnded()]
+                    if node.parameters is not None and node.parameters.end_epoch():
+                        self._counts.node(node.name).updates += 1
+                        updated.append(node.name)
+                return [EpochEnded(updated)]
             case Collect(nodes):
                 return [
                     Parameters(
@@ -194,6 +238,32 @@ class DeviceCore:
                         node.parameters.assign(own)
                 return [EpochEnded()]
 
+    def parameter_bytes(self, nodes: Collection[str]) -> int:
+        """Bytes of the parameters of some nodes."""
+        return sum(
+            node.parameters.values_bytes for node in self._nodes.values() if node.parameters and node.name in nodes
+        )
+
+    def update_cost(self, node: str) -> Cost:
+        """Work of one update of a node's parameters."""
+        parameters = self._nodes[node].parameters
+        return parameters.update_cost if parameters else Cost()
+
+    def describe_memory(self, capacity: float) -> str:
+        """A sentence for people that says what fills the memory of a device that has too little of it."""
+        filled = {
+            "parameters with gradients and optimizer state": self._parameter_bytes,
+            "activations kept for the backward pass": self._cached_bytes,
+            "queued messages": self._queued_bytes,
+        }
+        parts = ", ".join(f"{size:,} bytes of {what}" for what, size in filled.items())
+        largest = max(self._cached_of, key=self._cached_of.__getitem__, default="")
+        node = f" (most of them by {largest})" if self._cached_of.get(largest) else ""
+        return (
+            f"its memory of {capacity:,.0f} bytes does not hold {parts}{node}: give it fewer nodes, lower "
+            "max_active_keys, or choose a kind with more memory"
+        )
+
     def take_counts(self) -> WorkCounts:
         """What was counted since the last call; levels start from what they are now."""
         counts = self._counts
@@ -211,10 +281,14 @@ class DeviceCore:
         return described
 
     def _turn(self) -> list[DeviceAction]:
-        taken = self._queues.take(self._max_batch)
+        try:
+            taken = self._queues.take(self._max_batch)
+        except ValueError as error:
+            raise NodeFailed(str(error)) from error
         if taken is None:
             return []
-        target, batch = taken
+        target, batch, parts = taken
+        self._queued_bytes -= self._graph.size_bytes(target, batch)
         try:
             answer = self._nodes[target.node].answer(target.direction, target.port, batch)
         except (Exception, SystemExit) as error:
@@ -227,31 +301,43 @@ class DeviceCore:
                 f"({schema.describe(first)}): {text}"
             ) from error
         self._count(target, batch, answer)
-        actions: list[DeviceAction] = [Handled(target, len(batch))]
+        made: list[Entry] = []
+        actions: list[DeviceAction] = [Handled(target, len(batch), answer.rows, answer.updates, parts, made)]
         if answer.report is not None:
             actions.append(Report(answer.report))
         for direction, port, messages in answer.emissions:
             destination = self._graph.target(target.node, direction, port)
             device = self._placement[destination.node]
             if device == self.name:
-                self._enqueue(destination, messages)
+                made.append(self._enqueue(destination, messages, self.name))
             else:
                 actions.append(Send(device, destination, messages))
         return actions
 
-    def _enqueue(self, target: Target, batch: Batch) -> None:
-        """Queue a batch; messages whose node needs a structure that is still on its way are parked until it comes."""
-        if target.node not in self._structured:
-            self._queues.put(target, batch)
-            return
-        if all(instance in self._structures for instance in set(batch.states[:, 0].tolist())):
-            self._queues.put(target, batch)
-            return
-        for instance, part in partition(batch, batch.states[:, 0]):
-            if instance in self._structures:
-                self._queues.put(target, part)
+    def _enqueue(self, target: Target, batch: Batch, source: str, path_s: float = 0.0) -> Entry:
+        """Queue a batch; it is parked while the structure of one of its instances is still on its way to its node."""
+        number = self._arrived.get((target, source), 0)
+        self._arrived[target, source] = number + 1
+        entry = Entry(source, number, path_s)
+        self._queued_bytes += self._graph.size_bytes(target, batch)
+        if target.node in self._structured:
+            missing = {i for i in set(batch.states[:, 0].tolist()) if i not in self._structures}
+            if missing:
+                self._parked.append((missing, target, batch, entry))
+                return entry
+        self._queues.put(target, batch, entry)
+        return entry
+
+    def _unpark(self, instance: int) -> None:
+        """Queue what waited for the structure of an instance, and for no other any more."""
+        still = []
+        for missing, target, batch, entry in self._parked:
+            missing.discard(instance)
+            if missing:
+                still.append((missing, target, batch, entry))
             else:
-                self._parked.setdefault(instance, []).append((target, part))
+                self._queues.put(target, batch, entry)
+        self._parked = still
 
     def _count(self, target: Target, batch: Batch, answer: Answer) -> None:
         counts = self._counts
@@ -270,7 +356,6 @@ class DeviceCore:
         self._note_levels(counts)
 
     def _note_levels(self, counts: WorkCounts) -> None:
-        memory = self._cached_bytes + self._parameter_bytes + self._queues.size_bytes
         counts.cached_bytes = max(counts.cached_bytes, self._cached_bytes)
         counts.queue_max = max(counts.queue_max, self._queues.messages)
-        counts.peak_memory_bytes = max(counts.peak_memory_bytes, memory)
+        counts.peak_memory_bytes = max(counts.peak_memory_bytes, self.memory_bytes)

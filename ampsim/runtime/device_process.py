@@ -30,6 +30,7 @@ from ampsim.runtime.device_core import (
     DropStructures,
     EndEpoch,
     EpochEnded,
+    Follow,
     Handled,
     NodeFailed,
     Parameters,
@@ -42,12 +43,14 @@ from ampsim.runtime.messages import (
     REPORT,
     from_packet,
     is_structure,
+    order_from_packet,
     parameter_packets,
     parameters_from_packets,
     structure_from_packet,
     to_packet,
 )
 from ampsim.runtime.meter import Activity, Meter
+from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
@@ -146,7 +149,8 @@ class DeviceProcess:
         welcome = self._await("welcome")[0]
         self._spec = spec = ClusterSpec.from_wire(welcome.body["spec"])
         self._graph = graph = spec.build_graph()
-        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch)
+        queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
+        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues)
         self._here = frozenset(node for node, device in spec.placement.items() if device == name)
         self._spans = SpanRecorder(list(graph.nodes))
         inbox = self._socket.bind(welcome.body["inbox"])
@@ -178,9 +182,13 @@ class DeviceProcess:
                         if is_structure(packet):
                             self._core.handle(DeliverStructure(*structure_from_packet(packet)))
                         else:
-                            self._core.handle(Deliver(*from_packet(packet, self._graph, self._here)))
+                            target, batch = from_packet(packet, self._graph, self._here)
+                            self._core.handle(Deliver(target, batch, bundle.sender))
                     except WireError as error:
                         self._socket.refused.add(f"from {bundle.sender}: {error}")
+            case "order" if self._spec.follows:
+                for packet in bundle.packets:
+                    self._follow(bundle.sender, packet)
             case "end_epoch":
                 self._act(self._core.handle(EndEpoch()))
             case "collect":
@@ -194,6 +202,12 @@ class DeviceProcess:
             case _:
                 self._socket.refused.add(f"from {bundle.sender}: no such kind of message: {bundle.kind!r}")
 
+    def _follow(self, sender: str, packet: Packet) -> None:
+        try:
+            self._core.handle(Follow(order_from_packet(packet)))
+        except (WireError, ValueError) as error:
+            self._socket.refused.add(f"from {sender}: {error}")
+
     def _act(self, actions: Iterable[DeviceAction], began_s: float = 0.0, ended_s: float = 0.0) -> None:
         name = self._socket.name
         for action in actions:
@@ -202,8 +216,8 @@ class DeviceProcess:
                     self._outbox[device].append(to_packet(target, batch))
                 case Report(batch):
                     self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
-                case Handled(target, messages):
-                    self._spans.add(began_s, ended_s, target, messages)
+                case Handled():
+                    self._spans.add(began_s, ended_s, action.target, action.messages)
                 case EpochEnded():
                     self._socket.send(CONTROLLER, Bundle("epoch_ended", name))
                 case Parameters(values):

@@ -12,9 +12,8 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
+from ampsim.runtime.cluster import ClusterEvent, Collected, Delivery, DeviceIdentity, Interval, OrderedCluster
 from ampsim.runtime.controller_events import (
-    ControllerEvent,
     DeviceEndedEpoch,
     DropStructure,
     Home,
@@ -32,6 +31,7 @@ from ampsim.runtime.device_core import (
     DropStructures,
     EndEpoch,
     EpochEnded,
+    Follow,
     Handled,
     NodeFailed,
     Parameters,
@@ -40,23 +40,38 @@ from ampsim.runtime.device_core import (
     Turn,
 )
 from ampsim.runtime.meter import Activity, Meter
+from ampsim.runtime.schedule import Order, ScheduledQueues
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 
 
-class InProcessCluster(Cluster):
+class InProcessCluster(OrderedCluster):
     """The same cores without processes, sockets or threads. In each round every device with work takes one turn."""
 
     def __init__(self, spec: ClusterSpec, graph: Graph, names: dict[str, str]) -> None:
         setup = spec.setup()
         self._spec, self._names = spec, names
-        self._cores = {name: DeviceCore(name, graph, spec.placement, setup, spec.max_batch) for name in names}
+        self._cores = {
+            name: DeviceCore(
+                name,
+                graph,
+                spec.placement,
+                setup,
+                spec.max_batch,
+                ScheduledQueues(graph.targets, spec.processes) if spec.follows else None,
+            )
+            for name in names
+        }
         self._meters = {name: Meter() for name in names}
         self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
-        self._events: deque[ControllerEvent | Interval | Refused] = deque()
+        self._events: deque[ClusterEvent] = deque()
         self._parameters: dict[str, Array] = {}
         arithmetic = blas.record()
-        self.identities = {name: DeviceIdentity(os.getpid(), arithmetic) for name in names}
+        self._identities = {name: DeviceIdentity(os.getpid(), arithmetic) for name in names}
+
+    @property
+    def identities(self) -> Mapping[str, DeviceIdentity]:
+        return self._identities
 
     def __enter__(self) -> Self:
         for meter in self._meters.values():
@@ -70,13 +85,16 @@ class InProcessCluster(Cluster):
         for action in actions:
             match action:
                 case Send(device, target, batch):
-                    self._cores[device].handle(Deliver(target, batch))
+                    self._cores[device].handle(Deliver(target, batch, CONTROLLER))
                 case SendStructure(devices, instance, structure):
                     for device in devices:
                         self._cores[device].handle(DeliverStructure(instance, structure))
                 case DropStructure(devices, instance):
                     for device in devices:
                         self._cores[device].handle(DropStructures([instance]))
+
+    def follow(self, device: str, order: Order) -> None:
+        self._cores[device].handle(Follow(order))
 
     def end_epoch(self) -> None:
         for name in self._cores:
@@ -90,11 +108,13 @@ class InProcessCluster(Cluster):
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._act(device, self._cores[device].handle(Assign(values)))
 
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
+    def wait(self, timeout_s: float) -> list[ClusterEvent]:
         """Run rounds until something is there for the controller, or the time is up. Raises Stalled."""
         deadline = perf_counter() + timeout_s
         while not self._events and perf_counter() < deadline:
             if not any(core.has_work for core in self._cores.values()):
+                if self._spec.follows:
+                    break  # what is to be done next is not known yet
                 held = {node: states for core in self._cores.values() for node, states in core.held().items()}
                 raise Stalled(f"no device has anything to do, and these nodes wait for messages: {held}")
             for name, core in self._cores.items():
@@ -132,11 +152,11 @@ class InProcessCluster(Cluster):
                     if device == CONTROLLER:
                         self._events.append(Home(batch))
                     else:
-                        self._cores[device].handle(Deliver(target, batch))
+                        self._cores[device].handle(Deliver(target, batch, name))
                 case Report():
                     self._events.append(action)
-                case Handled(target, messages):
-                    self._spans[name].add(began_s, ended_s, target, messages)
+                case Handled():
+                    self._spans[name].add(began_s, ended_s, action.target, action.messages)
                 case EpochEnded():
                     self._events.append(DeviceEndedEpoch(name))
                 case Parameters(values):

@@ -11,10 +11,14 @@ from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
 from ampsim.ir.structure import Structure
 from ampsim.ops.table import Array, ArraySpec
+from ampsim.runtime.schedule import Order
 from ampsim.runtime.wire import Packet, WireError
 
 MESSAGES = "messages"
 """The kind of a bundle that carries batches."""
+
+ORDER = "order"
+"""The kind of a bundle that appends to a device's order of work."""
 
 REPORT = Target(CONTROLLER, 0, Direction.FORWARD)
 """Where loss nodes send their figures."""
@@ -64,6 +68,19 @@ def structure_from_packet(packet: Packet) -> tuple[int, Structure]:
     if len(names) != len(packet.arrays) or any(array.dtype != np.int64 for array in packet.arrays):
         raise WireError(f"a structure is int64 arrays with a name each, found {names}")
     return int(instance), dict(zip(map(str, names), packet.arrays, strict=True))
+
+
+def order_to_packet(order: Order) -> Packet:
+    """Address: nothing; arrays: turns, parts."""
+    return Packet((), (order.turns, order.parts))
+
+
+def order_from_packet(packet: Packet) -> Order:
+    """The order in a packet. Raises WireError unless it has the form of one."""
+    shapes = [(array.dtype.name, array.ndim, array.shape[-1:]) for array in packet.arrays]
+    if shapes != [("int32", 2, (2,)), ("int32", 2, (3,))]:
+        raise WireError(f"an order is turns int32[k, 2] and parts int32[m, 3], found {shapes}")
+    return Order(*packet.arrays)
 
 
 def parameter_packets(values: Mapping[str, Array]) -> list[Packet]:

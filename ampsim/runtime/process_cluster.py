@@ -12,7 +12,7 @@ from typing import Any, Self
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import Cluster, Collected, Delivery, DeviceIdentity, Interval, Refused
+from ampsim.runtime.cluster import ClusterEvent, Collected, Delivery, DeviceIdentity, Interval, OrderedCluster, Refused
 from ampsim.runtime.controller_events import (
     ControllerEvent,
     DeviceEndedEpoch,
@@ -23,7 +23,17 @@ from ampsim.runtime.controller_events import (
 )
 from ampsim.runtime.device_core import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
-from ampsim.runtime.messages import MESSAGES, REPORT, from_packet, parameter_packets, parameters_from_packets, to_packet
+from ampsim.runtime.messages import (
+    MESSAGES,
+    ORDER,
+    REPORT,
+    from_packet,
+    order_to_packet,
+    parameter_packets,
+    parameters_from_packets,
+    to_packet,
+)
+from ampsim.runtime.schedule import Order
 from ampsim.runtime.signals import StopSignals
 from ampsim.runtime.sockets import ControllerSocket
 from ampsim.runtime.spec import ClusterSpec
@@ -34,7 +44,7 @@ HANDSHAKE_S = 120.0
 PROCESS_CHECK_S = 0.2
 
 
-class ProcessCluster(Cluster):
+class ProcessCluster(OrderedCluster):
     """Each device a process of its own, over ZeroMQ.
 
     `names` maps each device to how it is called in messages to people. Entering starts the devices and shakes hands.
@@ -49,7 +59,11 @@ class ProcessCluster(Cluster):
         self._sentinels: list[int] = []
         self._early: list[Bundle] = []
         self._patience_s = 0.0
-        self.identities: dict[str, DeviceIdentity] = {}
+        self._identities: dict[str, DeviceIdentity] = {}
+
+    @property
+    def identities(self) -> Mapping[str, DeviceIdentity]:
+        return self._identities
 
     def __enter__(self) -> Self:
         try:
@@ -89,6 +103,9 @@ class ProcessCluster(Cluster):
             body = dropped.get(device)
             self._socket.send(device, Bundle(MESSAGES, CONTROLLER, body, packets.get(device, ())))
 
+    def follow(self, device: str, order: Order) -> None:
+        self._socket.send(device, Bundle(ORDER, CONTROLLER, None, [order_to_packet(order)]))
+
     def end_epoch(self) -> None:
         self._tell_all("end_epoch")
 
@@ -98,8 +115,8 @@ class ProcessCluster(Cluster):
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._socket.send(device, Bundle("assign", CONTROLLER, None, parameter_packets(values)))
 
-    def wait(self, timeout_s: float) -> list[ControllerEvent | Interval | Refused]:
-        events: list[ControllerEvent | Interval | Refused] = []
+    def wait(self, timeout_s: float) -> list[ClusterEvent]:
+        events: list[ClusterEvent] = []
         for bundle in self._bundles(timeout_s):
             events += self._events(bundle)
         count, texts = self._socket.refused.take()
@@ -135,7 +152,7 @@ class ProcessCluster(Cluster):
                 elif bundle.kind == "ready":
                     inboxes[bundle.sender] = bundle.body["inbox"]
                     arithmetic = bundle.body["arithmetic"]
-                    self.identities[bundle.sender] = DeviceIdentity(pids[bundle.sender], arithmetic)
+                    self._identities[bundle.sender] = DeviceIdentity(pids[bundle.sender], arithmetic)
             if self._stop.received:
                 raise Interrupted(f"interrupted by {self._stop.received} while the devices were starting")
             if monotonic() > deadline:

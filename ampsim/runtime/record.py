@@ -11,7 +11,7 @@ from typing import Any
 from ampsim.data.dataset import TRAIN
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
-from ampsim.runtime.cluster import DeviceIdentity, Interval, Refused
+from ampsim.runtime.cluster import DeviceIdentity, Interval, PassTiming, Refused
 from ampsim.runtime.controller_events import PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
@@ -102,14 +102,14 @@ class RunRecord:
         self._refused += refused.count
         self.directory.add_refusals(CONTROLLER, self.wall_s, refused.texts)
 
-    def add_pass(self, ended: PassEnded) -> dict[str, Any]:
+    def add_pass(self, ended: PassEnded, timing: PassTiming) -> dict[str, Any]:
         """Log a pass; the line of metrics.jsonl that was written."""
         if ended.split == TRAIN:
-            self.time_s += ended.duration_s
+            self.time_s += timing.duration_s
             self._trained += ended.instances
             self._epochs = ended.epoch
         else:
-            self.validation_time_s += ended.duration_s
+            self.validation_time_s += timing.duration_s
         line = {
             "epoch": ended.epoch,
             "split": ended.split,
@@ -117,7 +117,7 @@ class RunRecord:
             "instances": ended.instances,
             "time_s": self.time_s,
             "wall_s": self.wall_s,
-            "duration_s": ended.duration_s,
+            "duration_s": timing.duration_s,
         }
         self._passes[ended.split] = {**ended.metrics, "instances": ended.instances}
         self.directory.add_metrics(line)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 from ampsim.config.load import Experiment
+from ampsim.config.network import make_network
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
-from ampsim.runtime.cluster import Cluster, Delivery, Interval, Refused
+from ampsim.runtime.cluster import Cluster, Delivery, Heartbeat, Interval, Refused
 from ampsim.runtime.controller_core import ControllerCore, Plan, ProtocolError
 from ampsim.runtime.controller_events import (
     AssignParameters,
@@ -20,22 +21,28 @@ from ampsim.runtime.controller_events import (
     ControllerAction,
     DropStructure,
     EndEpochOnDevices,
+    Injected,
     PassEnded,
     SendStructure,
     StartPass,
     TrainingEnded,
 )
 from ampsim.runtime.device_core import Send
+from ampsim.runtime.followed_cluster import SimulatedTime
 from ampsim.runtime.in_process import InProcessCluster
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.process_cluster import ProcessCluster
 from ampsim.runtime.record import FAILED, FINISHED, STOPPED, RunRecord
 from ampsim.runtime.run_directory import RunDirectory
 from ampsim.runtime.signals import StopSignals
+from ampsim.runtime.simulated_cluster import SimulatedCluster
+from ampsim.runtime.simulation import Simulation
 from ampsim.runtime.spec import Choice, ClusterSpec
 from ampsim.runtime.stall import StallWatch
 
 WAIT_S = 0.2
+AHEAD = 16
+"""Instances that a simulation may be ahead of the devices, beside twice those in flight."""
 COLLECT_S = 60.0
 COLLECT_STOPPED_S = 1.0
 
@@ -91,7 +98,8 @@ def run(
             record.save()
             observer.started(directory.path)
             cluster = _cluster(experiment, launcher, stop, in_process)
-            return directory.path, _Run(experiment, record, observer, stop).go(cluster)
+            core = controller_core(experiment, cluster.follows)
+            return directory.path, _Run(experiment, core, record, observer, stop).go(cluster)
         except (Interrupted, KeyboardInterrupt) as error:
             record.close(STOPPED, error={"text": str(error) or "interrupted"})
             raise error if isinstance(error, Interrupted) else Interrupted("interrupted") from error
@@ -107,11 +115,34 @@ def run(
 
 
 def _cluster(experiment: Experiment, launcher: LocalLauncher, stop: StopSignals, in_process: bool) -> Cluster:
+    """What runs the devices: processes or this one, on the host's clock; or a simulation, alone or followed."""
+    config, graph = experiment.config.cluster, experiment.graph
     spec = cluster_spec(experiment)
     names = {name: str(device) for name, device in experiment.devices.items()}
-    if in_process:
-        return InProcessCluster(spec, experiment.graph, names)
-    return ProcessCluster(spec, experiment.graph, names, launcher, stop)
+    if config.clock == "wall":
+        if in_process:
+            return InProcessCluster(spec, graph, names)
+        return ProcessCluster(spec, graph, names, launcher, stop)
+    off = config.numerics == "off"
+    profiles = {name: device.profile for name, device in experiment.devices.items()}
+    network = make_network(config.network, list(profiles))
+    simulated = SimulatedCluster(spec, graph, profiles, names, network, arithmetic=in_process and not off)
+    if in_process or off:
+        return simulated
+    simulation = Simulation(
+        controller_core(experiment),
+        simulated,
+        ahead=2 * experiment.config.training.max_active_keys + AHEAD,
+        may_stop_early=bool(experiment.config.training.stop_at),
+    )
+    return SimulatedTime(ProcessCluster(replace(spec, follows=True), graph, names, launcher, stop), simulation)
+
+
+def controller_core(experiment: Experiment, follows: bool = False) -> ControllerCore:
+    """The controller of an experiment."""
+    rules = experiment.config.training
+    plan = Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
+    return ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset, follows)
 
 
 def cluster_spec(experiment: Experiment) -> ClusterSpec:
@@ -140,13 +171,12 @@ def placement(experiment: Experiment) -> dict[str, str]:
 class _Run:
     """One go of the loop: events from the cluster to the core, its actions to the cluster and the record."""
 
-    def __init__(self, experiment: Experiment, record: RunRecord, observer: Observer, stop: StopSignals) -> None:
-        config = experiment.config
-        rules = config.training
-        plan = Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
-        self._core = ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset)
+    def __init__(
+        self, experiment: Experiment, core: ControllerCore, record: RunRecord, observer: Observer, stop: StopSignals
+    ) -> None:
+        self._core = core
         self._stall = StallWatch(experiment.graph.schema, list(experiment.devices))
-        self._epochs = config.training.epochs
+        self._epochs = experiment.config.training.epochs
         self._record, self._observer, self._stop = record, observer, stop
         self._ended: TrainingEnded | None = None
         self._pass_began_s = self._shown_s = self._zero_s = perf_counter()
@@ -156,7 +186,7 @@ class _Run:
             self._record.identities = cluster.identities
             self._record.save()
             self._zero_s = perf_counter()
-            cluster.send(self._perform(self._core.start(self._now_s()), cluster))
+            cluster.send(self._perform(self._core.next_pass(), cluster))
             self._stall.moved()
             while self._ended is None and self._stop.received is None:
                 self._one_round(cluster)
@@ -179,12 +209,15 @@ class _Run:
         for event in cluster.wait(WAIT_S):
             if isinstance(event, Interval):
                 self._record.add_interval(event)
-                self._stall.note(event)
+                if not cluster.follows:
+                    self._stall.note(event)
+            elif isinstance(event, Heartbeat):
+                self._stall.note(event.interval)
             elif isinstance(event, Refused):
                 self._record.add_refused(event)
             else:
                 self._stall.moved()
-                deliveries += self._perform(self._core.handle(event, self._now_s()), cluster)
+                deliveries += self._perform(self._core.handle(event), cluster)
         cluster.send(deliveries)
         self._stall.check(self._core.keys_in_flight())
         self._show()
@@ -206,10 +239,14 @@ class _Run:
                     cluster.collect_replicas(device, nodes)
                 case AssignParameters(device, values):
                     cluster.assign(device, values)
-                case StartPass():
+                case StartPass(epoch, split):
                     self._pass_began_s = perf_counter()
+                    cluster.start_pass(epoch, split)
                 case PassEnded():
-                    self._observer.pass_ended(self._record.add_pass(action))
+                    self._observer.pass_ended(self._record.add_pass(action, cluster.end_pass()))
+                    deliveries += self._perform(self._core.next_pass(), cluster)
+                case Injected(instances):
+                    cluster.injected(instances)
                 case TrainingEnded():
                     self._ended = action
         return deliveries

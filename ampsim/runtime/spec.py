@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ampsim.data.dataset import DataSpec
-from ampsim.ir.graph import Graph
+from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
 from ampsim.models import find_model
 from ampsim.ops.optimizers import OPTIMIZERS
@@ -28,7 +28,8 @@ class ClusterSpec:
     """Model, data, training and placement, from which any process builds the same graph.
 
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
-    the controller's graph, `log_interval_s` the length of a line of the utilization log.
+    the controller's graph, `log_interval_s` the length of a line of the utilization log. A device that `follows` is
+    given its order of work.
     """
 
     seed: int
@@ -42,6 +43,7 @@ class ClusterSpec:
     import_paths: tuple[str, ...]
     log_interval_s: float
     fingerprint: str
+    follows: bool = False
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""
@@ -54,10 +56,15 @@ class ClusterSpec:
             )
         return graph
 
-    def setup(self) -> TrainingSetup:
+    def setup(self, arithmetic: bool = True) -> TrainingSetup:
         """What nodes must know of the training."""
         optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
-        return TrainingSetup(self.seed, optimizer, self.min_update_frequency, self.learning_rate_decay)
+        return TrainingSetup(self.seed, optimizer, self.min_update_frequency, self.learning_rate_decay, arithmetic)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Whoever sends messages: the controller, and the devices that host nodes, in the nodes' order."""
+        return (CONTROLLER, *dict.fromkeys(self.placement.values()))
 
     def to_wire(self) -> dict[str, Any]:
         """Plain types, for a message."""

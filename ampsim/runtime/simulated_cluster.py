@@ -1,0 +1,356 @@
+"""The simulated clock: all devices, links and queues as one sequential discrete-event simulation.
+
+The cores are those of every other run. What a turn takes follows from its device's profile and the cost rules, what a
+transfer takes from the network; no host clock is read. A turn's messages leave when it ends. Of what happens at one
+time, arrivals come before the choice of the next batch, in the order in which they were sent on their way. With
+arithmetic it is the reference that processes are held against; on shapes alone it is the clock of a simulated run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from time import perf_counter
+from typing import Any, Self
+
+from ampsim import blas
+from ampsim.errors import DeviceFailed, Stalled
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ops.table import Array
+from ampsim.runtime.cluster import (
+    Cluster,
+    ClusterEvent,
+    Collected,
+    Delivery,
+    DeviceIdentity,
+    Interval,
+    PassTiming,
+)
+from ampsim.runtime.controller_events import (
+    ControllerEvent,
+    DeviceEndedEpoch,
+    DropStructure,
+    Home,
+    ReplicasCollected,
+    SendStructure,
+)
+from ampsim.runtime.device_core import (
+    Assign,
+    Collect,
+    Deliver,
+    DeliverStructure,
+    DeviceAction,
+    DeviceCore,
+    DeviceEvent,
+    DropStructures,
+    EndEpoch,
+    EpochEnded,
+    Handled,
+    NodeFailed,
+    Parameters,
+    Report,
+    Send,
+    Turn,
+)
+from ampsim.runtime.schedule import OrderWriter
+from ampsim.runtime.simulated_meter import SimulatedMeter
+from ampsim.runtime.spans import SpanRecorder
+from ampsim.runtime.spec import ClusterSpec
+from ampsim.sim.bound import Bound
+from ampsim.sim.network import Link, Network
+from ampsim.sim.profile import DeviceProfile
+
+REPORT_BYTES = 24
+"""What a message of a loss node's figures carries beside its state: three float64."""
+
+
+@dataclass(slots=True)
+class _Device:
+    """A device of the simulation."""
+
+    name: str
+    core: DeviceCore
+    profile: DeviceProfile
+    meter: SimulatedMeter
+    spans: SpanRecorder
+    order: OrderWriter
+    busy: bool = False
+    pass_busy_s: float = 0.0
+    durations_s: dict[tuple[Any, ...], float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """Something on its way over the links of a route; `path_s` grows by what each takes without a queue."""
+
+    route: Sequence[Link]
+    size: int
+    destination: str
+    event: DeviceEvent | ControllerEvent
+    path_s: float
+    hop: int = 0
+
+
+class SimulatedCluster(Cluster):
+    """Runs the cores on simulated time. `profiles` are the devices' in the config's order.
+
+    Raises DeviceFailed, also for a device whose memory overflows, and Stalled if nothing moves.
+    """
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        graph: Graph,
+        profiles: Mapping[str, DeviceProfile],
+        names: Mapping[str, str],
+        network: Network,
+        arithmetic: bool,
+    ) -> None:
+        setup = spec.setup(arithmetic)
+        self._graph, self._network, self._names = graph, network, names
+        self._targets, self._sources = graph.targets, spec.processes
+        self._parameter_bytes: dict[str, int] = {}
+        self._devices: dict[str, _Device] = {}
+        for name, profile in profiles.items():
+            core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch)
+            spans = SpanRecorder(list(graph.nodes))
+            meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
+            order = OrderWriter(self._targets, self._sources)
+            self._devices[name] = _Device(name, core, profile, meter, spans, order)
+        self._heap: list[tuple[float, int, Any]] = []
+        self._sequence = 0
+        self._time_s = 0.0
+        self._events: deque[ClusterEvent] = deque()
+        self._woken: list[_Device] = []
+        self._controller_path_s = 0.0
+        self._pass_path_s = 0.0
+        self._parameters: dict[str, Array] = {}
+        arithmetic_record = blas.record()
+        self._identities = {name: DeviceIdentity(os.getpid(), arithmetic_record) for name in profiles}
+        self.messages_handled = 0
+        """Messages that all devices have handled so far."""
+
+    @property
+    def identities(self) -> Mapping[str, DeviceIdentity]:
+        return self._identities
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    @property
+    def now_s(self) -> float:
+        return self._time_s
+
+    def start_pass(self, epoch: int, split: str) -> None:
+        super().start_pass(epoch, split)
+        self._controller_path_s = self._pass_path_s = self._time_s
+        for device in self._devices.values():
+            device.pass_busy_s = device.meter.total_busy_s
+        self._link_busy_s = {id(link): link.busy_s for link in self._network.used}
+
+    def end_pass(self) -> PassTiming:
+        device = max(self._devices.values(), key=lambda device: device.meter.total_busy_s - device.pass_busy_s)
+        link_s, link = max(
+            ((link.busy_s - self._link_busy_s.get(id(link), 0.0), link) for link in self._network.used),
+            key=lambda found: found[0],
+            default=(0.0, None),
+        )
+        bound = Bound(
+            device.name,
+            device.meter.total_busy_s - device.pass_busy_s,
+            f"{link.source} to {link.destination}" if link else "",
+            link_s,
+            self._pass_path_s - self._pass_began_s,
+        )
+        return PassTiming(self._time_s - self._pass_began_s, bound)
+
+    def send(self, actions: Iterable[Delivery]) -> None:
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    size = self._graph.size_bytes(target, batch)
+                    self._carry(CONTROLLER, device, size, Deliver(target, batch, CONTROLLER), self._controller_path_s)
+                case SendStructure(devices, instance, structure):
+                    size = sum(array.nbytes for array in structure.values())
+                    for device in self._in_order(devices):
+                        event = DeliverStructure(instance, structure)
+                        self._carry(CONTROLLER, device, size, event, self._controller_path_s)
+                case DropStructure(devices, instance):
+                    for device in devices:
+                        self._devices[device].core.handle(DropStructures([instance]))
+
+    def end_epoch(self) -> None:
+        """The updates that are left take the devices' time; being told to make them does not."""
+        for device in self._devices.values():
+            for action in self._handle(device, EndEpoch()):
+                if isinstance(action, EpochEnded):
+                    duration_s = sum(self._update_s(device, node) for node in action.updated)
+                    self._work(device, duration_s)
+                    self._at(self._time_s + duration_s, DeviceEndedEpoch(device.name))
+
+    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
+        for action in self._devices[device].core.handle(Collect(nodes)):
+            if isinstance(action, Parameters):
+                size = self._parameter_bytes[device] = self._devices[device].core.parameter_bytes(nodes)
+                event = ReplicasCollected(device, action.values)
+                self._carry(device, CONTROLLER, size, event, self._controller_path_s)
+
+    def assign(self, device: str, values: Mapping[str, Array]) -> None:
+        self._carry(CONTROLLER, device, self._parameter_bytes[device], Assign(values), self._controller_path_s)
+
+    def wait(self, timeout_s: float) -> list[ClusterEvent]:
+        """Simulate until something is there for the controller, or so much of the host's time is over."""
+        deadline = perf_counter() + timeout_s
+        while not self._events and perf_counter() < deadline:
+            if not self._heap:
+                held = {
+                    node: states for device in self._devices.values() for node, states in device.core.held().items()
+                }
+                raise Stalled(f"no device has anything to do, and these nodes wait for messages: {held}")
+            self._step()
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def collect(self, timeout_s: float) -> Collected:
+        intervals = [event for event in self._events if isinstance(event, Interval)]
+        for device in self._devices.values():
+            intervals += device.meter.take_rest(self._time_s)
+            for action in device.core.handle(Collect()):
+                if isinstance(action, Parameters):
+                    self._parameters.update(action.values)
+        return Collected(intervals, self._parameters)
+
+    def orders(self) -> Iterable[tuple[str, OrderWriter]]:
+        """What each device has been found to handle, since its order was last taken."""
+        return ((device.name, device.order) for device in self._devices.values() if len(device.order))
+
+    def _in_order(self, devices: Iterable[str]) -> list[str]:
+        wanted = frozenset(devices)
+        return [name for name in self._devices if name in wanted] if len(wanted) > 1 else list(wanted)
+
+    def _step(self) -> None:
+        """All that happens at the next time at which something happens; then every device that can begins a turn."""
+        heap = self._heap
+        self._time_s = now_s = heap[0][0]
+        while heap and heap[0][0] == now_s:
+            what = heappop(heap)[2]
+            if isinstance(what, _Transfer):
+                self._arrive(what)
+            elif isinstance(what, tuple):
+                self._finish(*what)
+            else:
+                self._events.append(what)
+        woken, self._woken = self._woken, []
+        for device in woken:
+            if not device.busy and device.core.has_work:
+                self._begin(device)
+
+    def _at(self, time_s: float, what: Any) -> None:
+        self._sequence += 1
+        heappush(self._heap, (time_s, self._sequence, what))
+
+    def _carry(
+        self, source: str, destination: str, size: int, event: DeviceEvent | ControllerEvent, path_s: float
+    ) -> None:
+        if source != CONTROLLER:
+            self._devices[source].meter.bytes_sent += size
+        route = self._network.route(source, destination)
+        self._hop(_Transfer(route, size, destination, event, path_s))
+
+    def _hop(self, transfer: _Transfer) -> None:
+        link = transfer.route[transfer.hop]
+        transfer.hop += 1
+        transfer.path_s += transfer.size / link.bandwidth + link.latency
+        self._at(link.carry(transfer.size, self._time_s), transfer)
+
+    def _arrive(self, transfer: _Transfer) -> None:
+        if transfer.hop < len(transfer.route):
+            self._hop(transfer)
+            return
+        if transfer.destination == CONTROLLER:
+            self._controller_path_s = self._pass_path_s = max(self._pass_path_s, transfer.path_s)
+            self._events.append(transfer.event)  # type: ignore[arg-type]  # a transfer to it carries its events
+            return
+        device = self._devices[transfer.destination]
+        self._catch_up(device)
+        device.meter.bytes_received += transfer.size
+        event = transfer.event
+        if isinstance(event, Deliver):
+            event = Deliver(event.target, event.batch, event.source, transfer.path_s)
+        for action in self._handle(device, event):
+            if isinstance(action, EpochEnded):
+                self._events.append(DeviceEndedEpoch(device.name))
+        self._woken.append(device)
+
+    def _begin(self, device: _Device) -> None:
+        """A turn: the core says what comes of it, and it comes when the time that the turn takes is over."""
+        self._catch_up(device)
+        actions = self._handle(device, Turn())
+        handled = actions[0]
+        assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
+        duration_s = self._duration_s(device, handled)
+        ended_s = self._time_s + duration_s
+        path_s = max(entry.path_s for entry, _ in handled.parts) + duration_s
+        for entry in handled.made:
+            entry.path_s = path_s
+        self.messages_handled += handled.messages
+        device.order.add(handled.target, handled.parts)
+        device.spans.add(self._time_s, ended_s, handled.target, handled.messages)
+        if device.core.memory_bytes > device.profile.memory:
+            raise self._out_of_memory(device)
+        self._work(device, duration_s)
+        device.busy = True
+        self._at(ended_s, (device, actions, path_s))
+
+    def _finish(self, device: _Device, actions: Sequence[DeviceAction], path_s: float) -> None:
+        device.busy = False
+        self._woken.append(device)
+        for action in actions:
+            match action:
+                case Send(destination, target, batch):
+                    size = self._graph.size_bytes(target, batch)
+                    event: DeviceEvent | ControllerEvent = (
+                        Home(batch) if destination == CONTROLLER else Deliver(target, batch, device.name)
+                    )
+                    self._carry(device.name, destination, size, event, path_s)
+                case Report(batch):
+                    size = batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES)
+                    self._carry(device.name, CONTROLLER, size, action, path_s)
+
+    def _duration_s(self, device: _Device, handled: Handled) -> float:
+        key = handled.target.node, handled.target.direction, handled.rows, handled.updates
+        duration_s = device.durations_s.get(key)
+        if duration_s is None:
+            target = handled.target
+            work = self._graph.nodes[target.node].work(target.direction, handled.rows)
+            if handled.updates:
+                work += device.core.update_cost(target.node)
+            duration_s = device.durations_s[key] = device.profile.duration_s(work)
+        return duration_s
+
+    def _update_s(self, device: _Device, node: str) -> float:
+        return device.profile.duration_s(device.core.update_cost(node))
+
+    def _work(self, device: _Device, duration_s: float) -> None:
+        self._catch_up(device)
+        device.meter.work(self._time_s, self._time_s + duration_s)
+
+    def _catch_up(self, device: _Device) -> None:
+        if device.meter.ends_s <= self._time_s:
+            self._events += device.meter.take_until(self._time_s)
+
+    def _handle(self, device: _Device, event: DeviceEvent | ControllerEvent) -> list[DeviceAction]:
+        try:
+            return device.core.handle(event)  # type: ignore[arg-type]  # a transfer to a device carries its events
+        except NodeFailed as error:
+            raise DeviceFailed(self._names[device.name], str(error), error.traceback) from error
+
+    def _out_of_memory(self, device: _Device) -> DeviceFailed:
+        return DeviceFailed(self._names[device.name], device.core.describe_memory(device.profile.memory))
