@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ampsim.config.load import Experiment
+from ampsim.config.network import make_network
 from ampsim.config.wording import did_you_mean
 from ampsim.errors import BadInput
+from ampsim.sim.network import Network
 from ampsim.sim.profile import DeviceProfile
 from ampsim.units import format_quantity
 
@@ -46,7 +48,23 @@ def check_text(experiment: Experiment) -> RenderableType:
         table.add_row(f"{name} ({device.profile.kind})", format_quantity(work_s, "s"), ", ".join(device.nodes) or "-")
     counts = f"{len(graph.nodes)} nodes on {len(experiment.devices)} device{'s' if len(experiment.devices) > 1 else ''}"
     note = f"predicted work: forward and backward of one key of {rows} rows, by the cost rules and the device kinds"
-    return Group(Text(f"{config.name}: ok; {counts}"), Text(""), table, Text(""), Text(note))
+    network = network_text(make_network(config.cluster.network, list(experiment.devices)))
+    return Group(Text(f"{config.name}: ok; {counts}"), Text(network), Text(""), table, Text(""), Text(note))
+
+
+def network_text(network: Network) -> str:
+    """A network in a line: `network: mesh of 2 x 3, 8 pairs of links of 5 us and 1.25 GB/s`."""
+    plan, pairs = network.plan, network.topology.pairs
+    shape = f" of {plan.shape[0]} x {plan.shape[1]}" if plan.shape else ""
+    switches = len(plan.switches)
+    listed = f", {switches} switch{'es' if switches > 1 else ''}" if switches else ""
+    values = " and ".join((_range(*network.latencies, "s"), _range(*network.bandwidths, "byte/s")))
+    return f"network: {plan.topology}{shape}{listed}, {pairs} pair{'s' if pairs > 1 else ''} of links of {values}"
+
+
+def _range(least: float, most: float, unit: str) -> str:
+    ends = dict.fromkeys(format_quantity(value, unit) for value in (least, most))
+    return " to ".join(ends)
 
 
 def _figures(profile: DeviceProfile) -> tuple[str, ...]:

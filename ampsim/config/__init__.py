@@ -10,6 +10,7 @@
     options      `{name, **options}`, checked against a function's signature
     catalogue    the shipped configs and devices
     placement    which device hosts which node
+    network      the network's plan, every value filled in; network_check: what can be wrong with it
     load         all of it: `load(config, overrides) -> Experiment`
     resolved     an Experiment back into YAML, every default filled in
     json_schema  the schema for editors

@@ -125,7 +125,8 @@ def _expectation(field: Schema, root: Schema) -> str:
         return ("a whole number" if kind == "integer" else "a number") + _bounds(field)
     if kind == "array":
         items = field.get("items")
-        few = f" of at least {field['minItems']}" if field.get("minItems") else ""
+        least, most = field.get("minItems"), field.get("maxItems")
+        few = f" of {least}" if least and least == most else f" of at least {least}" if least else ""
         return f"a list{few}" + (f", each item {_expectation(items, root)}" if items else "")
     if kind == "object":
         required = [repr(key) for key in field.get("required", ())]

@@ -10,6 +10,8 @@ from typing import Any
 from ampsim.config import overrides as command_line
 from ampsim.config.catalogue import find_config, shipped, shown
 from ampsim.config.faults import check
+from ampsim.config.network import resolved_network
+from ampsim.config.network_check import check_network
 from ampsim.config.options import Chosen, call, choose
 from ampsim.config.placement import PlacedDevice, place
 from ampsim.config.schema import Config, Device
@@ -64,13 +66,15 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
     graph = _graph(document, model, dataset, import_paths)
     optimizer = choose(document, ("training", "optimizer"), "optimizer", OPTIMIZERS)
     devices = place(document, graph, dataset.spec.rows if dataset else 1)
+    check_network(document, config, graph, devices)
     if graph is not None:
         _check_targets(document, graph)
     document.raise_faults()
     assert config and data and dataset and model and graph and optimizer  # noqa: PT018  (each missing one is a fault)
     training = config.training.model_copy(update={"optimizer": optimizer.choice})
     named = {name: Device(kind=device.profile.kind, nodes=list(device.nodes)) for name, device in devices.items()}
-    cluster = config.cluster.model_copy(update={"devices": named, "placement": "explicit"})
+    network = resolved_network(config.cluster.network, list(devices))
+    cluster = config.cluster.model_copy(update={"devices": named, "placement": "explicit", "network": network})
     sections = {"model": model.choice, "data": data.choice, "training": training, "cluster": cluster}
     return Experiment(config.model_copy(update=sections), dataset, graph, devices, import_paths)
 

@@ -16,15 +16,18 @@ from pydantic import (
     Discriminator,
     Field,
     GetPydanticSchema,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationInfo,
     WithJsonSchema,
+    model_serializer,
     with_config,
 )
 from typing_extensions import TypedDict
 
 from ampsim.config.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveSeconds, Seconds
 from ampsim.config.wording import describe
+from ampsim.sim.topology import TopologyName
 
 RESERVED = "controller"
 LONGEST_NAME = 100
@@ -89,6 +92,15 @@ def _written(quantity: str) -> Any:
     return quantity
 
 
+# Tagged, so that only one of the two has something against a value; no name can have a '<'.
+Shape = Annotated[
+    Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2), Tag("<shape>")]
+    | Annotated[None, Tag("<none>")],
+    Discriminator(lambda shape: "<none>" if shape is None else "<shape>"),
+]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
 class Section(BaseModel):
     """A mapping of the config; keys that it does not know are refused."""
 
@@ -145,16 +157,35 @@ class DeviceCount(Section):
     kind: str = Field(description="the kind of device, one of those in devices/")
 
 
+class Connection(Section):
+    """A pair of links, one each way, in an explicit list."""
+
+    between: Pair = Field(description="the two vertices: devices, switches, or controller")
+    latency: Seconds | None = Field(default=None, description="of both links; by default the network's")
+    bandwidth: BytesPerSecond | None = Field(default=None, description="of both links; by default the network's")
+
+
 class Network(Section):
     """What connects the devices."""
 
-    topology: Literal["switch", "full", "ring", "mesh", "torus"] = Field(
-        default="switch", description="where links are"
+    topology: TopologyName = Field(
+        default="switch", description="where links are; links: where the list of this name says"
     )
     latency: Seconds = Field(
         default=_written("5 us"), description="time that a message needs on a link, beside its size"
     )
     bandwidth: BytesPerSecond = Field(default=_written("10 Gbit/s"), description="bandwidth of each link")
+    shape: Shape = Field(
+        default=None, description="[rows, columns] of a mesh or torus; by default as near to a square as can be"
+    )
+    switches: list[DeviceName] = Field(default=[], description="vertices of topology links that are no devices")
+    links: list[Connection] = Field(default=[], description="pairs of links, one each way, of topology links")
+
+    @model_serializer(mode="wrap")
+    def _without_what_does_not_apply(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys that only some topologies have, and may not stand beside another.
+        optional = ("shape", "switches", "links")
+        return {key: value for key, value in write(self).items() if value or key not in optional}
 
 
 def is_count(devices: object) -> bool:

@@ -58,6 +58,25 @@ def test_check_starts_nothing_and_tells_all_faults_at_once(command: Any, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        ("{}", "network: switch, 5 pairs of links of 5 us and 1.25 GB/s"),
+        ("{topology: torus, latency: 1 ms}", "network: torus of 2 x 2, 5 pairs of links of 1 ms and 1.25 GB/s"),
+        (
+            "{topology: links, switches: [s], bandwidth: 1 MB/s, links: [{between: [s, controller]}, "
+            "{between: [s, d0], latency: 0 s}, {between: [s, d1], bandwidth: 2 MB/s}, {between: [s, d2]}, "
+            "{between: [s, d3]}]}",
+            "network: links, 1 switch, 5 pairs of links of 0 s to 5 us and 1 MB/s to 2 MB/s",
+        ),
+    ],
+)
+def test_check_has_a_line_about_the_network(command: Any, network: str, line: str) -> None:
+    done = command("check", "mnist-mlp", "--set", f"cluster.network={network}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert line in done.stdout.splitlines()
+
+
 def test_devices_lists_the_catalogue_and_shows_each_kind(command: Any) -> None:
     listed = command("devices")
     assert (listed.returncode, listed.stderr) == (0, "")

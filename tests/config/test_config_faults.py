@@ -102,7 +102,7 @@ FAULTS = [
     ("algorithm: amp", "algorithm: sync", 10, "training.algorithm", "expected 'amp', found the text 'sync'"),
     ("clock: wall", "clock: wal", 17, "cluster.clock", "did you mean 'wall'?"),
     ("clock: wall", "clock: simulated", 17, "cluster.clock", "'wall', the only clock of this version"),
-    ("switch", "swich", 24, "cluster.network.topology", "expected 'switch', 'full', 'ring', 'mesh' or 'torus'"),
+    ("switch", "swich", 24, "cluster.network.topology", "'switch', 'full', 'ring', 'mesh', 'torus' or 'links'"),
     ("{validation.accuracy: 0.97}", "0.97", 15, "training.stop_at", "expected a mapping, found 0.97"),
     ("0.97", "97", 15, "training.stop_at.validation.accuracy", "expected a number from 0 to 1, found 97"),
     ("0.97", "-0.1", 15, "training.stop_at.validation.accuracy", "expected a number from 0 to 1, found -0.1"),

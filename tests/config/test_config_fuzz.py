@@ -32,7 +32,8 @@ PATHS = ["name", "seed", "model", "model.name", "model.hidden", "model.hidden.1"
          "training.optimizer", "training.optimizer.name", "training.epochs", "training.stop_at", "cluster",
          "cluster.clock", "cluster.log_interval", "cluster.devices", "cluster.devices.d0", "cluster.devices.d0.kind",
          "cluster.devices.d0.nodes", "cluster.devices.d0.nodes.0", "cluster.placement", "cluster.network",
-         "cluster.network.latency", "cluster.network.x"]  # fmt: skip
+         "cluster.network.latency", "cluster.network.x", "cluster.network.topology", "cluster.network.shape",
+         "cluster.network.switches", "cluster.network.links", "cluster.network.links.0.between"]  # fmt: skip
 
 several = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
