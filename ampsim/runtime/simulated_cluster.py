@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
+from ampsim.ir.batch import Batch
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import (
@@ -110,6 +111,7 @@ class SimulatedCluster(Cluster):
         arithmetic: bool,
     ) -> None:
         setup = spec.setup(arithmetic)
+        self._arithmetic = arithmetic
         self._graph, self._network, self._names = graph, network, names
         self._targets, self._sources = graph.targets, spec.processes
         self._parameter_bytes: dict[str, int] = {}
@@ -175,6 +177,8 @@ class SimulatedCluster(Cluster):
             match action:
                 case Send(device, target, batch):
                     size = self._graph.size_bytes(target, batch)
+                    if not self._arithmetic:
+                        batch = Batch(batch.states, batch.rows, ())
                     self._carry(CONTROLLER, device, size, Deliver(target, batch, CONTROLLER), self._controller_path_s)
                 case SendStructure(devices, instance, structure):
                     size = sum(array.nbytes for array in structure.values())
