@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ampsim.config.catalogue import device_file, read_device
 from ampsim.config.load import Experiment
 from ampsim.config.network import make_network
-from ampsim.config.wording import did_you_mean
 from ampsim.errors import BadInput
 from ampsim.sim.network import Network
 from ampsim.sim.profile import DeviceProfile
 from ampsim.units import format_quantity
 
-
-def kinds_table(profiles: Mapping[str, DeviceProfile]) -> Table:
-    """All kinds of devices, a line each."""
-    table = plain_table("kind", "compute", "memory bandwidth", "memory", "overhead", "summary")
-    for kind, profile in sorted(profiles.items()):
-        table.add_row(kind, *_figures(profile), profile.summary)
-    return table
+_COMMENT_WIDTH = 80
 
 
-def kind_text(kind: str, profiles: Mapping[str, DeviceProfile]) -> str:
-    """One kind in the format of its file. Raises BadInput for a kind that is not there."""
-    if kind not in profiles:
-        raise BadInput(f"no device kind {kind!r}{did_you_mean(kind, profiles)}")
-    profile = profiles[kind]
-    names = ("compute", "memory_bandwidth", "memory", "overhead")
-    lines = [f"kind: {kind}", f"summary: {profile.summary}"]
-    lines += [f"{name}: {figure}" for name, figure in zip(names, _figures(profile), strict=True)]
-    return "\n".join(lines) + "\n"
+def kinds_listing(profiles: Mapping[str, DeviceProfile], console: Console) -> RenderableType:
+    """All kinds of devices, the fastest first, a line each; what they are comes below where it does not fit beside."""
+    headings = ("kind", "compute", "bandwidth", "memory", "overhead")
+    whole, figures = plain_table(*headings, "summary"), plain_table(*headings)
+    summaries = plain_table("kind", "summary")
+    for kind, profile in sorted(profiles.items(), key=lambda item: (-item[1].compute, item[0])):
+        whole.add_row(kind, *_figures(profile), profile.summary)
+        figures.add_row(kind, *_figures(profile))
+        summaries.add_row(kind, profile.summary)
+    unbounded = console.options.update(max_width=1_000)
+    fits = console.measure(whole, options=unbounded).maximum <= console.width
+    note = Text("`ampsim devices KIND` shows one, and where its figures come from.")
+    return Group(*([whole] if fits else [figures, Text(""), summaries]), Text(""), note)
+
+
+def kind_text(kind: str) -> str:
+    """The device file of a kind (of the catalogue, or a path) with its sources, and what follows from its figures.
+
+    It is a device file itself. Raises BadInput if there is no such kind, ConfigError if its file is faulty.
+    """
+    try:
+        file = device_file(kind, ["."])
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    profile = read_device(file)
+    written = file.read_text(encoding="utf-8-sig").rstrip()
+    derived = textwrap.wrap(
+        _derived(profile), _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+    return "\n".join([written, "", *derived, ""])
+
+
+def _derived(profile: DeviceProfile) -> str:
+    # r rows by a large matrix [i, u]: 2riu FLOP, and little to move but the matrix's 4iu bytes.
+    rows = max(1.0, 2 * profile.balance)
+    worth = format_quantity(profile.overhead * profile.compute, "FLOP/s").removesuffix("/s")
+    return (
+        f"Balance: compute / memory_bandwidth = {profile.balance:.3g} FLOP per byte. A batch that does more arithmetic "
+        "than that for each byte it moves takes overhead + flops / compute, one that does less takes overhead + "
+        "bytes / memory_bandwidth. Weights are read once per batch, so that r rows on a large linear layer do about "
+        f"r / 2 FLOP per byte: it is limited by memory below about {rows:.3g} {'row' if rows == 1 else 'rows'}. "
+        f"The overhead is worth {worth}: a batch of less is mostly overhead."
+    )
 
 
 def check_text(experiment: Experiment) -> RenderableType:

@@ -15,7 +15,7 @@ from ampsim import __version__
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
 from ampsim.cli.graph import graph
-from ampsim.cli.listing import check_text, kind_text, kinds_table
+from ampsim.cli.listing import check_text, kind_text, kinds_listing
 from ampsim.cli.options import overrides_option
 from ampsim.cli.stream import UnheardStream
 from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
@@ -72,12 +72,15 @@ def check(config: str, overrides: tuple[str, ...], resolved: bool) -> None:
 @commands.command()
 @click.argument("kind", required=False)
 def devices(kind: str | None) -> None:
-    """List the catalogue of device kinds, or show one KIND."""
-    profiles = device_profiles()
+    """List the catalogue of device kinds, or show one KIND and where its figures come from.
+
+    KIND is a name of the catalogue, or the path of a device file of your own, which ends in .yaml.
+    """
     if kind is None:
-        new_console().print(kinds_table(profiles))
+        console = new_console()
+        console.print(kinds_listing(device_profiles(), console), highlight=False)
     else:
-        click.echo(kind_text(kind, profiles), nl=False)
+        click.echo(kind_text(kind), nl=False)
 
 
 @commands.command()

@@ -1,8 +1,9 @@
-"""The shipped configs and devices: inside the installed package, or at the top of a checkout."""
+"""The shipped configs and devices, inside the installed package or at the top of a checkout, and the user's own."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -45,17 +46,43 @@ def device_kinds() -> list[str]:
     return list(shipped("devices"))
 
 
+def is_own(kind: str) -> bool:
+    """Whether a kind is the path of a device file of the user's own, and not a name in the catalogue."""
+    return kind.endswith((".yaml", ".yml"))
+
+
+def device_file(kind: str, folders: Iterable[str | Path]) -> Path:
+    """The file of a kind: by its name in the catalogue, or by its path from the first of `folders` that has it.
+
+    Raises ValueError with a sentence if there is none.
+    """
+    catalogue = shipped("devices")
+    if not is_own(kind):
+        if kind in catalogue:
+            return catalogue[kind]
+        cure = "; a device file of your own is named with its ending, .yaml" if "/" in kind else ""
+        raise ValueError(f"no device kind {shorten(kind)!r}{did_you_mean(kind, catalogue)}{cure}")
+    for folder in folders:
+        if os.path.lexists(file := Path(folder, kind)):
+            return file
+    stem = Path(kind).stem
+    cure = f"; for the kind of the catalogue write {stem!r}" if stem in catalogue else ""
+    where = "looked for beside the config and in the current folder"
+    raise ValueError(f"there is no device file {shorten(kind)!r} ({where}){cure}")
+
+
+@cache
 def device_profile(kind: str) -> DeviceProfile:
-    """The profile of a kind of device. Raises ConfigError if its file is faulty, KeyError if there is none."""
+    """The profile of a kind of the catalogue. Raises ConfigError if its file is faulty, KeyError if there is none."""
     return read_device(shipped("devices")[kind])
 
 
 def device_profiles() -> dict[str, DeviceProfile]:
     """Every kind of device. Raises ConfigError with the faults of all files."""
     profiles, faults = {}, []
-    for kind, file in shipped("devices").items():
+    for kind in device_kinds():
         try:
-            profiles[kind] = read_device(file)
+            profiles[kind] = device_profile(kind)
         except ConfigError as error:
             faults += error.faults
     if faults:
@@ -63,7 +90,6 @@ def device_profiles() -> dict[str, DeviceProfile]:
     return profiles
 
 
-@cache
 def read_device(file: Path) -> DeviceProfile:
     """The profile in a device file. Raises ConfigError with the file's faults."""
     document = read(file, shown(file))

@@ -40,7 +40,9 @@ def json_schema() -> Schema:
     _choose(schema["properties"], "data", _alternatives(DATASETS, 1, definitions))
     _choose(definitions["Training"]["properties"], "optimizer", _alternatives(OPTIMIZERS, 0, definitions))
     for kind in (definitions["Device"], definitions["DeviceCount"]):
-        kind["properties"]["kind"]["enum"] = device_kinds()
+        name = kind["properties"]["kind"]
+        del name["type"]
+        name["anyOf"] = [{"enum": device_kinds()}, {"type": "string", "pattern": r"\.ya?ml$"}]
     return {"$schema": DRAFT, **schema}
 
 

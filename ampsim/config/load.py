@@ -65,14 +65,14 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
     model = choose(document, ("model",), "model", BUILT_IN, ours=1, import_paths=import_paths)
     graph = _graph(document, model, dataset, import_paths)
     optimizer = choose(document, ("training", "optimizer"), "optimizer", OPTIMIZERS)
-    devices = place(document, graph, dataset.spec.rows if dataset else 1)
+    devices = place(document, graph, dataset.spec.rows if dataset else 1, import_paths)
     check_network(document, config, graph, devices)
     if graph is not None:
         _check_targets(document, graph)
     document.raise_faults()
     assert config and data and dataset and model and graph and optimizer  # noqa: PT018  (each missing one is a fault)
     training = config.training.model_copy(update={"optimizer": optimizer.choice})
-    named = {name: Device(kind=device.profile.kind, nodes=list(device.nodes)) for name, device in devices.items()}
+    named = {name: Device(kind=device.kind, nodes=list(device.nodes)) for name, device in devices.items()}
     network = resolved_network(config.cluster.network, list(devices))
     cluster = config.cluster.model_copy(update={"devices": named, "placement": "explicit", "network": network})
     sections = {"model": model.choice, "data": data.choice, "training": training, "cluster": cluster}

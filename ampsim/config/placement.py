@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ampsim.config.catalogue import device_kinds, device_profile
+from ampsim.config.catalogue import device_file, device_profile, is_own, read_device
 from ampsim.config.faults import parse
 from ampsim.config.schema import MOST_DEVICES, Device, is_count
 from ampsim.config.tree import Document, KeyPath
@@ -21,11 +21,15 @@ DEVICES: KeyPath = ("cluster", "devices")
 
 @dataclass(frozen=True)
 class PlacedDevice:
-    """A device of the cluster, and the nodes that it hosts in topological order; prints as `d3 (cpu-core)`."""
+    """A device of the cluster, and the nodes that it hosts in topological order; prints as `d3 (cpu-core)`.
+
+    `kind` is what a config names it by wherever it lies: a name of the catalogue, or the full path of a file.
+    """
 
     name: str
     profile: DeviceProfile
     nodes: tuple[str, ...]
+    kind: str
 
     def __str__(self) -> str:
         return f"{self.name} ({self.profile.kind})"
@@ -41,28 +45,30 @@ class _Device:
     patterns: tuple[str, ...] | None
 
 
-def place(document: Document, graph: Graph | None, rows: int) -> dict[str, PlacedDevice]:
+def place(document: Document, graph: Graph | None, rows: int, folders: Sequence[str]) -> dict[str, PlacedDevice]:
     """The devices of a document and their nodes; faults are noted in the document.
 
     Without a graph (because the model is faulty) what can be checked without one is checked. `rows` is the size of
-    the message that an automatic placement balances for.
+    the message that an automatic placement balances for. The user's own device files are looked for in `folders`.
     """
     devices = _devices(document)
-    profiles = _profiles(document, devices)
+    kinds = _kinds(document, devices, folders)
     automatic = _is_automatic(document)
     hosts = _hosts(document, devices, list(graph.nodes) if graph else None, automatic)
     if document.faults or graph is None:
         return {}
     if automatic:
-        _spread(hosts, [profiles[str(device.kind)] for device in devices], graph, rows)
+        _spread(hosts, [kinds[str(device.kind)][1] for device in devices], graph, rows)
     order = {node: index for index, node in enumerate(graph.nodes)}
     return {
         device.name: PlacedDevice(
             device.name,
-            profiles[str(device.kind)],
+            profile,
             tuple(sorted((node for node, host in hosts.items() if host == index), key=order.__getitem__)),
+            kind,
         )
         for index, device in enumerate(devices)
+        for kind, profile in [kinds[str(device.kind)]]
     }
 
 
@@ -103,23 +109,25 @@ def _is_automatic(document: Document) -> bool:
     return counted or written not in (None, "explicit")
 
 
-def _profiles(document: Document, devices: Sequence[_Device]) -> dict[str, DeviceProfile]:
-    kinds = device_kinds()
-    profiles: dict[str, DeviceProfile] = {}
+def _kinds(
+    document: Document, devices: Sequence[_Device], folders: Sequence[str]
+) -> dict[str, tuple[str, DeviceProfile]]:
+    """By what the document calls it, each kind: what it is called wherever the config lies, and its profile."""
+    kinds: dict[str, tuple[str, DeviceProfile]] = {}
     told: set[KeyPath] = set()
     for device in devices:
         kind, path = device.kind, (*device.path, "kind")
-        if kind is None or kind in profiles or path in told:
+        if kind is None or kind in kinds or path in told:
             continue
         told.add(path)
-        if kind not in kinds:
-            document.fault(path, f"no device kind {shorten(kind)!r}{did_you_mean(kind, kinds)}")
-            continue
         try:
-            profiles[kind] = device_profile(kind)
+            file = device_file(kind, folders)
+            kinds[kind] = (str(file), read_device(file)) if is_own(kind) else (kind, device_profile(kind))
         except ConfigError as error:
             document.faults += error.faults
-    return profiles
+        except ValueError as error:
+            document.fault(path, str(error))
+    return kinds
 
 
 def _hosts(

@@ -19,8 +19,8 @@ def to_yaml(experiment: Experiment) -> str:
     yaml.width = 100_000
     text = StringIO()
     yaml.dump(experiment.config.model_dump(mode="json", by_alias=True), text)
-    profiles = {device.profile.kind: device.profile for device in experiment.devices.values()}
-    return "".join(f"# {figures(profile)}\n" for profile in profiles.values()) + text.getvalue()
+    profiles = dict.fromkeys(device.profile for device in experiment.devices.values())
+    return "".join(f"# {figures(profile)}\n" for profile in profiles) + text.getvalue()
 
 
 def figures(profile: DeviceProfile) -> str:

@@ -141,10 +141,13 @@ class Training(Section):
     stop_at: StopAt = Field(default={}, description="stop after the epoch in which these values are reached")
 
 
+_KIND = "the kind of device: one of those in devices/, or the path of a device file of your own, which ends in .yaml"
+
+
 class Device(Section):
     """One device, and the nodes that it hosts."""
 
-    kind: str = Field(description="the kind of device, one of those in devices/")
+    kind: str = Field(description=_KIND)
     nodes: list[Annotated[str, Field(min_length=1)]] = Field(
         default=[], description="names of nodes, or patterns such as linear[3-4] and relu*"
     )
@@ -154,7 +157,7 @@ class DeviceCount(Section):
     """So many devices of one kind, named d0, d1, ..."""
 
     count: int = Field(ge=1, le=MOST_DEVICES, description="how many devices there are")
-    kind: str = Field(description="the kind of device, one of those in devices/")
+    kind: str = Field(description=_KIND)
 
 
 class Connection(Section):

@@ -26,3 +26,8 @@ class DeviceProfile:
         """Seconds for one batch: overhead + max(flops / compute, bytes / memory_bandwidth)."""
         moved = cost.bytes_read + cost.bytes_written
         return self.overhead + max(cost.flops / self.compute, moved / self.memory_bandwidth)
+
+    @property
+    def balance(self) -> float:
+        """FLOP per byte moved at which arithmetic and memory take equally long; with more, arithmetic is the limit."""
+        return self.compute / self.memory_bandwidth

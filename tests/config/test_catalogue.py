@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,74 @@ def test_every_shipped_device_is_sound_and_called_as_its_file() -> None:
     assert list(profiles) == device_kinds()
     assert profiles["cpu-core"] == device_profile("cpu-core")
     assert all(kind == profile.kind for kind, profile in profiles.items())
+
+
+FIGURES = ("compute", "memory_bandwidth", "memory", "overhead")
+
+
+def sources(text: str) -> dict[str, tuple[str, str]]:
+    """What a device file's comment says of each figure: how far it can be trusted, and where it comes from."""
+    comment = [line[1:] for line in text.splitlines() if line.startswith("#")]
+    said: dict[str, str] = {}
+    for line in comment:
+        if begin := re.fullmatch(rf" {{3}}({'|'.join(FIGURES)}) +(\S.*)", line):
+            said[begin[1]] = begin[2]
+        elif said and line.startswith(" " * 21):
+            said[list(said)[-1]] += " " + line.strip()
+    return {key: (text.partition(": ")[0], text.partition(": ")[2]) for key, text in said.items()}
+
+
+@pytest.mark.parametrize("kind", shipped("devices"))
+def test_each_figure_of_a_shipped_device_has_its_source_and_says_how_far_to_trust_it(kind: str) -> None:
+    text = shipped("devices")[kind].read_text()
+    told = sources(text)
+    assert tuple(told) == FIGURES
+    listed = set(re.findall(r"^# (\[\d\]) ", text, re.MULTILINE))
+    for key, (trust, source) in told.items():
+        assert trust in ("given", "peak", "measured", "chosen"), f"{key}: {trust}"
+        (value,) = re.findall(rf"^{key}: (.+)$", text, re.MULTILINE)
+        assert value in source.replace(",", ""), f"{key}: the comment speaks of another figure than {value}"
+        cited = {f"[{number}]" for group in re.findall(r"\[([\d, ]+)\]", source) for number in group.split(", ")}
+        assert cited <= listed, f"{key}: no source {cited - listed}"
+        # What a maker or a paper says needs a source; cpu-core was measured on the spot, and says how.
+        assert cited or trust == "chosen" or kind == "cpu-core", f"{key}: {trust}, but where?"
+
+
+UNITS = {"GHz": 1e9, "MHz": 1e6, "MT/s": 1e6, "Gbit/s": 1e9, "bits": 1 / 8, "TFLOP/s": 1e12, "GFLOP/s": 1e9}
+UNITS |= {"MFLOP/s": 1e6, "TB/s": 1e12, "PB/s": 1e15, "GB/s": 1e9, "us": 1e-6}
+
+
+def multiplied(calculation: str) -> float:
+    """The SI value of a calculation as the comments write it: `8 cores x 3.3 GHz (base clock) x 32 FLOP`."""
+    remarks = r"\([^\d]*\)"
+    tokens = re.findall(r"[A-Za-z][\w/]*|[\d.]+|[-+()/]", re.sub(remarks + "|,", "", calculation))
+    words = {"x": "*", **{unit: f"* {value!r}" for unit, value in UNITS.items()}}
+    return float(eval(" ".join(words.get(token, "") if token[0].isalpha() else token for token in tokens)))
+
+
+CALCULATIONS = [
+    (kind, key, *found.groups())
+    for kind, file in shipped("devices").items()
+    for key, (_, source) in sources(file.read_text()).items()
+    if (found := re.match(r"(.+?) = ([\d.,]+ [A-Za-z/]+)", source))
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "calculation", "result"), CALCULATIONS)
+def test_a_figure_is_what_its_comment_multiplies_out(kind: str, key: str, calculation: str, result: str) -> None:
+    figure = getattr(device_profile(kind), key)
+    assert figure == pytest.approx(multiplied(result))
+    assert figure == pytest.approx(multiplied(calculation), rel=0.005)
+
+
+def test_most_kinds_say_how_their_figures_follow() -> None:
+    assert len({kind for kind, *_ in CALCULATIONS}) >= 14
+
+
+def test_the_catalogue_has_the_devices_that_people_ask_for() -> None:
+    assert len(device_kinds()) >= 14
+    paper = device_profile("fpga-1tflops")
+    assert (paper.compute, paper.memory_bandwidth, paper.memory, paper.overhead) == (1e12, 480e9, 4e9, 1e-6)
 
 
 def test_a_device_file_is_read_in_si_units(tmp_path: Path) -> None:
