@@ -25,7 +25,7 @@ from ampsim.config.load import load
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
 from ampsim.report.run_files import RunFiles
-from ampsim.report.tables import device_table, error_lines, outcome_text, passes_table
+from ampsim.report.tables import bound_lines, device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
 
 
@@ -52,7 +52,8 @@ def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, i
         directory, summary = run_experiment(experiment, watcher, Path(out) if out else None, in_process)
     if not quiet:
         console.print("", device_table(summary["devices"]), "", sep="\n")
-    console.print(outcome_text(summary), highlight=False, soft_wrap=True)
+    for line in (outcome_text(summary), *bound_lines(summary)):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"run directory: {directory}", highlight=False, soft_wrap=True)
 
 
@@ -90,7 +91,8 @@ def report(run: Path) -> None:
     files = RunFiles.read(run)
     console = new_console()
     console.print(passes_table(files.metrics), "", device_table(files.summary["devices"]), "", sep="\n")
-    console.print(outcome_text(files.summary), highlight=False, soft_wrap=True)
+    for line in (outcome_text(files.summary), *bound_lines(files.summary)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in error_lines(files.summary):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

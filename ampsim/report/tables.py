@@ -10,6 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ampsim.units import format_quantity
+
 BAR_WIDTH = 10
 MEASURES = ("loss", "accuracy", "mae")
 
@@ -44,7 +46,7 @@ def epoch_text(train: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
     rate = train["instances"] / train["duration_s"] if train["duration_s"] else 0.0
     return (
         f"epoch {train['epoch']}: train {metrics_text(train)} | validation {metrics_text(validation)} | "
-        f"{rate:,.0f} instances/s | {validation['time_s']:.1f} s"
+        f"{rate:,.0f} instances/s | {seconds(validation['time_s'])}"
     )
 
 
@@ -62,9 +64,33 @@ def outcome_text(summary: Mapping[str, Any]) -> str:
         parts.append("the loss is not finite: training diverged; lower learning_rate or max_active_keys")
     if "train" in summary:
         parts.append(
-            f"{summary['time_s']:.1f} s of training, {summary['train']['instances_per_second']:,.0f} instances/s"
+            f"{seconds(summary['time_s'])} of {'simulated ' if summary.get('clock') == 'simulated' else ''}training, "
+            f"{summary['train']['instances_per_second']:,.0f} instances/s"
         )
     return "; ".join(parts)
+
+
+def bound_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What bounds a simulated run, and how much of that it reached; nothing for others."""
+    bound = summary.get("bound")
+    if not bound:
+        return []
+    parts = {
+        f"the work of {bound['device']}, the busiest device": bound["device_s"],
+        f"the work of {bound['link']}, the busiest link": bound["link_s"],
+        "the critical path": bound["critical_path_s"],
+    }
+    largest = max(parts, key=lambda what: parts[what])
+    others = "; ".join(f"{what} is {seconds(time_s)}" for what, time_s in parts.items() if what != largest)
+    return [
+        f"bound: {largest} is {seconds(bound['bound_s'])} of {seconds(summary['time_s'])} of training: "
+        f"{bound['fraction']:.0%} of the bound was reached ({others})"
+    ]
+
+
+def seconds(value: float) -> str:
+    """A time as a person reads it: `0.25 s` as `250 ms`; from 10 s on with one decimal."""
+    return f"{value:.1f} s" if value >= 10 else format_quantity(value, "s")
 
 
 def error_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -87,7 +113,7 @@ def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
             line["split"],
             *figures,
             f"{line['instances']:,}",
-            f"{line['time_s']:.1f}",
+            f"{line['time_s']:.4g}",
             f"{line['wall_s']:.1f}",
         )
     return table

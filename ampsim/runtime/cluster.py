@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Self
 
@@ -67,11 +67,15 @@ class DeviceIdentity:
 
 @dataclass(frozen=True)
 class Collected:
-    """What the devices handed out at the end: `parameters` by `node.parameter`; `missing` devices did not."""
+    """What the devices handed out at the end: `parameters` by `node.parameter`; `missing` devices did not.
+
+    `links` says of the busiest links of a simulated network what they carried.
+    """
 
     intervals: list[Interval]
     parameters: dict[str, Array]
     missing: tuple[str, ...] = ()
+    links: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ come out the same to the bit, however fast each process is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Protocol, Self
 
@@ -124,4 +125,4 @@ class SimulatedTime(FollowingCluster):
 
     def collect(self, timeout_s: float) -> Collected:
         collected = self._cluster.collect(timeout_s)
-        return Collected(self._simulation.rest(), collected.parameters, collected.missing)
+        return replace(self._simulation.rest(), parameters=collected.parameters, missing=collected.missing)

@@ -16,6 +16,7 @@ from ampsim.runtime.controller_events import PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
 from ampsim.runtime.statistics import Staleness, WorkCounts
+from ampsim.sim.bound import Bound, summed
 
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
@@ -90,6 +91,7 @@ class RunRecord:
         self._trained = 0
         self._refused = 0
         self._epochs = 0
+        self._bounds: list[Bound] = []
         self._closing: dict[str, Any] = {}
 
     def add_interval(self, interval: Interval) -> None:
@@ -119,10 +121,19 @@ class RunRecord:
             "wall_s": self.wall_s,
             "duration_s": timing.duration_s,
         }
+        if timing.bound:
+            line["bound"] = timing.bound.to_json(timing.duration_s)
+            if ended.split == TRAIN:
+                self._bounds.append(timing.bound)
         self._passes[ended.split] = {**ended.metrics, "instances": ended.instances}
         self.directory.add_metrics(line)
         self.save()
         return line
+
+    def add_links(self, links: Mapping[str, Any]) -> None:
+        """Note what the links of a simulated network have carried."""
+        if links:
+            self._closing["links"] = dict(links)
 
     def add_parameters(self, parameters: Mapping[str, Array]) -> None:
         """Write the final parameters."""
@@ -169,6 +180,7 @@ class RunRecord:
             "validation_time_s": self.validation_time_s,
             "wall_s": self.wall_s,
             **passes,
+            **({"bound": summed(self._bounds).to_json(self.time_s)} if self._bounds else {}),
             "staleness": {"mean": staleness.mean, "max": staleness.maximum},
             "refused_messages": self._refused,
             **self._closing,

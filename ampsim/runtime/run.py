@@ -194,6 +194,7 @@ class _Run:
             collected = cluster.collect(COLLECT_STOPPED_S if stopped else COLLECT_S)
             for interval in collected.intervals:
                 self._record.add_interval(interval)
+            self._record.add_links(collected.links)
             if collected.missing and not stopped:
                 raise DeviceFailed(collected.missing[0], f"did not hand out its parameters within {COLLECT_S:.0f} s")
             if not collected.missing:

@@ -64,6 +64,9 @@ from ampsim.sim.bound import Bound
 from ampsim.sim.network import Link, Network
 from ampsim.sim.profile import DeviceProfile
 
+MOST_LINKS = 64
+"""Links of which the summary tells: the busiest."""
+
 REPORT_BYTES = 24
 """What a message of a loss node's figures carries beside its state: three float64."""
 
@@ -166,7 +169,7 @@ class SimulatedCluster(Cluster):
         bound = Bound(
             device.name,
             device.meter.total_busy_s - device.pass_busy_s,
-            f"{link.source} to {link.destination}" if link else "",
+            str(link) if link else "",
             link_s,
             self._pass_path_s - self._pass_began_s,
         )
@@ -229,7 +232,20 @@ class SimulatedCluster(Cluster):
             for action in device.core.handle(Collect()):
                 if isinstance(action, Parameters):
                     self._parameters.update(action.values)
-        return Collected(intervals, self._parameters)
+        return Collected(intervals, self._parameters, links=self._links())
+
+    def _links(self) -> dict[str, Any]:
+        """What the busiest links have carried."""
+        used = sorted(self._network.used, key=lambda link: -link.busy_s)[:MOST_LINKS]
+        return {
+            str(link): {
+                "bytes": link.bytes,
+                "transfers": link.transfers,
+                "busy_s": link.busy_s,
+                "utilization": link.busy_s / self._time_s if self._time_s else 0.0,
+            }
+            for link in used
+        }
 
     def orders(self) -> Iterable[tuple[str, OrderWriter]]:
         """What each device has been found to handle, since its order was last taken."""

@@ -7,10 +7,11 @@ training may stop early, the simulation waits at the end of an epoch for word fr
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from time import perf_counter
 
 from ampsim.data.dataset import TEST, VALIDATION
-from ampsim.runtime.cluster import Delivery, Interval, PassTiming
+from ampsim.runtime.cluster import Collected, Delivery, Interval, PassTiming
 from ampsim.runtime.controller_core import ControllerCore
 from ampsim.runtime.controller_events import (
     AssignParameters,
@@ -92,9 +93,9 @@ class Simulation:
         """What devices are to handle next, as far as it is known and was not told yet."""
         return [(name, writer.take()) for name, writer in self._cluster.orders()]
 
-    def rest(self) -> list[Interval]:
-        """The last lines of the utilization logs."""
-        return self.take_intervals() + self._cluster.collect(0.0).intervals
+    def rest(self) -> Collected:
+        """The last lines of the utilization logs, and the links."""
+        return replace(rest := self._cluster.collect(0.0), intervals=self.take_intervals() + rest.intervals)
 
     def _perform(self, actions: list[ControllerAction]) -> list[Delivery]:
         deliveries: list[Delivery] = []
