@@ -218,6 +218,10 @@ class Cluster(Section):
         description="native: the fastest arithmetic that this CPU has; portable: the same bits on every x86-64 machine "
         "with the same libraries; off: none, the simulated clock alone",
     )
+    record: bool = Field(
+        default=True,
+        description="on the wall clock, record the order of each device's work, so that it can be replayed",
+    )
     max_batch: int = Field(default=1, ge=1, description="how many queued messages of a node are handled together")
     log_interval: LogInterval = Field(default=_written("1 s"), description="length of a line of the utilization log")
     devices: Devices = Field(description="devices by name, or {count, kind}")

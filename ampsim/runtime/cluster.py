@@ -24,7 +24,8 @@ class Interval:
     """A line of a device's utilization log, and what came with it.
 
     `times` has t0_s, t1_s and the seconds of each activity; `spans` the bytes of SPAN records; `held` what idle nodes
-    wait for; `refused` the first refused messages of `refused_count`.
+    wait for (None on the simulated clock); `refused` the first refused messages of `refused_count`; `order` what it has
+    handled, where that is recorded.
     """
 
     device: str
@@ -36,6 +37,7 @@ class Interval:
     held: Mapping[str, list[str]] | None = None
     refused: tuple[str, ...] = ()
     refused_count: int = 0
+    order: Order | None = None
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,14 @@ from ampsim.runtime.messages import (
     from_packet,
     is_structure,
     order_from_packet,
+    order_to_packet,
     parameter_packets,
     parameters_from_packets,
     structure_from_packet,
     to_packet,
 )
 from ampsim.runtime.meter import Activity, Meter
-from ampsim.runtime.schedule import ScheduledQueues
+from ampsim.runtime.schedule import OrderWriter, ScheduledQueues
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
@@ -109,6 +110,7 @@ class DeviceProcess:
         self._core: DeviceCore
         self._spec: ClusterSpec
         self._spans: SpanRecorder
+        self._order: OrderWriter
         self._here: frozenset[str]
 
     def run(self) -> None:
@@ -153,6 +155,7 @@ class DeviceProcess:
         self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues)
         self._here = frozenset(node for node, device in spec.placement.items() if device == name)
         self._spans = SpanRecorder(list(graph.nodes))
+        self._order = OrderWriter(graph.targets, spec.processes)
         inbox = self._socket.bind(welcome.body["inbox"])
         self._socket.send(CONTROLLER, Bundle("ready", name, {"inbox": inbox, "arithmetic": blas.record()}))
         go, *early = self._await("go")
@@ -218,6 +221,8 @@ class DeviceProcess:
                     self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
                 case Handled():
                     self._spans.add(began_s, ended_s, action.target, action.messages)
+                    if self._spec.records:
+                        self._order.add(action.target, action.parts)
                 case EpochEnded():
                     self._socket.send(CONTROLLER, Bundle("epoch_ended", name))
                 case Parameters(values):
@@ -244,4 +249,5 @@ class DeviceProcess:
         }
         socket.bytes_sent = socket.bytes_received = 0
         spans: np.ndarray[Any, Any] = self._spans.take()
-        socket.send(CONTROLLER, Bundle("interval", socket.name, body, [Packet(("spans",), (spans,))]))
+        packets = [Packet(("spans",), (spans,)), order_to_packet(self._order.take())]
+        socket.send(CONTROLLER, Bundle("interval", socket.name, body, packets))

@@ -40,7 +40,7 @@ from ampsim.runtime.device_core import (
     Turn,
 )
 from ampsim.runtime.meter import Activity, Meter
-from ampsim.runtime.schedule import Order, ScheduledQueues
+from ampsim.runtime.schedule import Order, OrderWriter, ScheduledQueues
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 
@@ -63,6 +63,7 @@ class InProcessCluster(OrderedCluster):
             for name in names
         }
         self._meters = {name: Meter() for name in names}
+        self._orders = {name: OrderWriter(graph.targets, spec.processes) for name in names}
         self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
         self._events: deque[ClusterEvent] = deque()
         self._parameters: dict[str, Array] = {}
@@ -157,6 +158,8 @@ class InProcessCluster(OrderedCluster):
                     self._events.append(action)
                 case Handled():
                     self._spans[name].add(began_s, ended_s, action.target, action.messages)
+                    if self._spec.records:
+                        self._orders[name].add(action.target, action.parts)
                 case EpochEnded():
                     self._events.append(DeviceEndedEpoch(name))
                 case Parameters(values):
@@ -164,4 +167,5 @@ class InProcessCluster(OrderedCluster):
 
     def _interval(self, name: str) -> Interval:
         counts = self._cores[name].take_counts()
-        return Interval(name, self._meters[name].take_interval(), counts, spans=self._spans[name].take())
+        times, spans = self._meters[name].take_interval(), self._spans[name].take()
+        return Interval(name, times, counts, spans=spans, held={}, order=self._orders[name].take())

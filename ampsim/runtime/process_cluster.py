@@ -28,6 +28,7 @@ from ampsim.runtime.messages import (
     ORDER,
     REPORT,
     from_packet,
+    order_from_packet,
     order_to_packet,
     parameter_packets,
     parameters_from_packets,
@@ -221,4 +222,5 @@ class ProcessCluster(OrderedCluster):
                     held=body["held"],
                     refused=tuple(body["refused"]),
                     refused_count=body["refused_count"],
+                    order=order_from_packet(bundle.packets[1]),
                 )

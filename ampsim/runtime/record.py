@@ -92,12 +92,23 @@ class RunRecord:
         self._refused = 0
         self._epochs = 0
         self._bounds: list[Bound] = []
+        self._injections: list[int] = []
         self._closing: dict[str, Any] = {}
+
+    def add_injection(self, instances: int) -> None:
+        """Record that so many instances were injected together; written with the next interval or pass."""
+        self._injections.append(instances)
 
     def add_interval(self, interval: Interval) -> None:
         """Log an interval of a device."""
+        self._write_injections()
         self.devices[interval.device].add(interval)
         self.directory.add_interval(interval)
+
+    def _write_injections(self) -> None:
+        if self._injections:
+            self.directory.add_injections(self._injections)
+            self._injections = []
 
     def add_refused(self, refused: Refused) -> None:
         """Log messages to the controller that were refused."""
@@ -126,6 +137,7 @@ class RunRecord:
             if ended.split == TRAIN:
                 self._bounds.append(timing.bound)
         self._passes[ended.split] = {**ended.metrics, "instances": ended.instances}
+        self._write_injections()
         self.directory.add_metrics(line)
         self.save()
         return line

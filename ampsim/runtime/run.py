@@ -41,6 +41,7 @@ from ampsim.runtime.spec import Choice, ClusterSpec
 from ampsim.runtime.stall import StallWatch
 
 WAIT_S = 0.2
+HEARTBEAT_S = 1.0
 AHEAD = 16
 """Instances that a simulation may be ahead of the devices, beside twice those in flight."""
 COLLECT_S = 60.0
@@ -135,7 +136,14 @@ def _cluster(experiment: Experiment, launcher: LocalLauncher, stop: StopSignals,
         ahead=2 * experiment.config.training.max_active_keys + AHEAD,
         may_stop_early=bool(experiment.config.training.stop_at),
     )
-    return SimulatedTime(ProcessCluster(replace(spec, follows=True), graph, names, launcher, stop), simulation)
+    # Their own intervals, in the host's time, only tell that the devices are alive.
+    following = replace(spec, follows=True, log_interval_s=HEARTBEAT_S)
+    return SimulatedTime(ProcessCluster(following, graph, names, launcher, stop), simulation)
+
+
+def records(experiment: Experiment) -> bool:
+    """Whether the order of work is recorded: on the wall clock, unless the config says no; a simulation repeats it."""
+    return experiment.config.cluster.clock == "wall" and experiment.config.cluster.record
 
 
 def controller_core(experiment: Experiment, follows: bool = False) -> ControllerCore:
@@ -160,6 +168,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         import_paths=tuple(experiment.import_paths),
         log_interval_s=config.cluster.log_interval,
         fingerprint=experiment.graph.fingerprint,
+        records=records(experiment),
     )
 
 
@@ -175,6 +184,7 @@ class _Run:
         self, experiment: Experiment, core: ControllerCore, record: RunRecord, observer: Observer, stop: StopSignals
     ) -> None:
         self._core = core
+        self._records = records(experiment)
         self._stall = StallWatch(experiment.graph.schema, list(experiment.devices))
         self._epochs = experiment.config.training.epochs
         self._record, self._observer, self._stop = record, observer, stop
@@ -210,7 +220,7 @@ class _Run:
         for event in cluster.wait(WAIT_S):
             if isinstance(event, Interval):
                 self._record.add_interval(event)
-                if not cluster.follows:
+                if event.held is not None:
                     self._stall.note(event)
             elif isinstance(event, Heartbeat):
                 self._stall.note(event.interval)
@@ -248,6 +258,8 @@ class _Run:
                     deliveries += self._perform(self._core.next_pass(), cluster)
                 case Injected(instances):
                     cluster.injected(instances)
+                    if self._records:
+                        self._record.add_injection(instances)
                 case TrainingEnded():
                     self._ended = action
         return deliveries

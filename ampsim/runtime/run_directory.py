@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -15,8 +15,10 @@ import numpy as np
 from safetensors.numpy import save
 
 from ampsim.errors import BadInput
+from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Interval
+from ampsim.runtime.recording import ORDERS, encode_injections, encode_order
 from ampsim.runtime.spans import MAX_SPANS, SPAN
 
 RUNS = Path("runs")
@@ -98,7 +100,13 @@ class RunDirectory:
         self._append(f"{DEVICES}/{interval.device}.jsonl", _json(line))
         if interval.spans is not None and len(interval.spans):
             self._append(f"{SPANS}/{interval.device}.bin", interval.spans.tobytes())
+        if interval.order is not None and len(interval.order.turns):
+            self._append(f"{ORDERS}/{interval.device}.bin", encode_order(interval.order))
         self.add_refusals(interval.device, interval.times["t1_s"], interval.refused)
+
+    def add_injections(self, sizes: Sequence[int]) -> None:
+        """How many instances were injected together, time after time."""
+        self._append(f"{ORDERS}/{CONTROLLER}.bin", encode_injections(sizes))
 
     def add_refusals(self, process: str, time_s: float, texts: Iterable[str]) -> None:
         """A line of logs/<process>.refused.log for each refused message that is told of."""

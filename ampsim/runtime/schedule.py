@@ -69,34 +69,38 @@ class ScheduledQueues(Queues):
     def __init__(self, targets: Sequence[Target], sources: Sequence[str]) -> None:
         self._targets, self._sources = targets, sources
         self._waiting: dict[tuple[Target, str, int], tuple[Batch, Entry]] = {}
+        self._orders: deque[Order] = deque()
         self._turns: deque[tuple[Target, list[Part]]] = deque()
 
     def follow(self, order: Order) -> None:
         """Append to the order. Raises ValueError for a target or a source that there is not."""
-        turns, parts = order.turns.tolist(), [Part(*part) for part in order.parts.tolist()]
-        if sum(count for _, count in turns) != len(parts) or any(part.messages < 1 for part in parts):
-            raise ValueError(f"an order of {len(turns)} turns has {len(parts)} parts")
-        start = 0
-        for target, count in turns:
-            if not 0 <= target < len(self._targets) or count < 1:
-                raise ValueError(f"an order has a turn of {count} parts for target {target} of {len(self._targets)}")
-            mine = parts[start : start + count]
-            if any(not 0 <= part.source < len(self._sources) for part in mine):
-                raise ValueError(f"an order names a source beyond the {len(self._sources)} that there are")
-            self._turns.append((self._targets[target], mine))
-            start += count
+        turns, parts = order
+        if not len(turns):
+            return
+        if turns[:, 1].min() < 1 or turns[:, 1].sum() != len(parts) or parts[:, 2].min() < 1:
+            raise ValueError(f"an order of {len(turns)} turns has {len(parts)} parts, or some without messages")
+        if turns[:, 0].min() < 0 or turns[:, 0].max() >= len(self._targets):
+            raise ValueError(f"an order names a target beyond the {len(self._targets)} that there are")
+        if parts[:, 0].min() < 0 or parts[:, 0].max() >= len(self._sources):
+            raise ValueError(f"an order names a source beyond the {len(self._sources)} that there are")
+        self._orders.append(order)
 
     @property
     def ready(self) -> bool:
         if not self._turns:
-            return False
+            if not self._orders:
+                return False
+            self._spell_out(self._orders.popleft())
         target, parts = self._turns[0]
         return all((target, self._sources[part.source], part.number) in self._waiting for part in parts)
 
-    @property
-    def turns_left(self) -> int:
-        """How many turns of the order have not been taken."""
-        return len(self._turns)
+    def _spell_out(self, order: Order) -> None:
+        """Make turns of the next stretch: not before it is needed, since these take more memory."""
+        start = 0
+        parts = [Part(*part) for part in order.parts.tolist()]
+        for target, count in order.turns.tolist():
+            self._turns.append((self._targets[target], parts[start : start + count]))
+            start += count
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
         self._waiting[target, entry.source, entry.number] = batch, entry

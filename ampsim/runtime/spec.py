@@ -29,7 +29,7 @@ class ClusterSpec:
 
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
     the controller's graph, `log_interval_s` the length of a line of the utilization log. A device that `follows` is
-    given its order of work.
+    given its order of work; one that `records` tells the order that it has chosen.
     """
 
     seed: int
@@ -44,6 +44,7 @@ class ClusterSpec:
     log_interval_s: float
     fingerprint: str
     follows: bool = False
+    records: bool = False
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""

@@ -1,0 +1,143 @@
+"""The order in which each device of a run on the wall clock did its work: kept compactly, and followed by a replay.
+
+`orders/<device>.bin` holds chunks: a header of three little-endian uint32 (turns, parts, bytes), then so many bytes of
+zlib: the columns of the turns and of the parts (see Order) one after the other, as little-endian int32, the numbers of
+entries as differences. `orders/controller.bin` has the sizes of the injections as little-endian uint32, and
+`orders/index.json` what the numbers stand for.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ampsim.errors import BadInput
+from ampsim.ir.graph import CONTROLLER
+from ampsim.ops.table import Array
+from ampsim.runtime.schedule import Order
+
+ORDERS = "orders"
+_HEADER = struct.Struct("<III")
+_NUMBER = 1  # the column of parts that counts up
+_LEVEL = 6
+_TOLD_AT_ONCE = 4096
+_CHUNKS_AHEAD = 16
+_PATIENCE = 20
+
+
+def encode_order(order: Order) -> bytes:
+    """A chunk of a device's file."""
+    parts = order.parts.T.astype("<i4")
+    parts[_NUMBER] = np.diff(parts[_NUMBER], prepend=np.int32(0))
+    content = zlib.compress(order.turns.T.astype("<i4").tobytes() + parts.tobytes(), _LEVEL)
+    return _HEADER.pack(len(order.turns), len(order.parts), len(content)) + content
+
+
+def read_orders(file: IO[bytes], shown: str) -> Iterator[Order]:
+    """The chunks of a device's file. Raises BadInput if it is damaged or cut off."""
+    while head := file.read(_HEADER.size):
+        try:
+            turns, parts, size = _HEADER.unpack(head)
+            content = np.frombuffer(zlib.decompress(file.read(size)), "<i4")
+            columns = content[2 * turns :].reshape(3, parts).copy()
+            columns[_NUMBER] = np.cumsum(columns[_NUMBER])
+            yield Order(
+                np.ascontiguousarray(content[: 2 * turns].reshape(2, turns).T, np.int32),
+                np.ascontiguousarray(columns.T, np.int32),
+            )
+        except (struct.error, zlib.error, ValueError) as error:
+            raise BadInput(f"{shown}: is damaged or cut off, so the run cannot be replayed: {error}") from error
+
+
+def encode_injections(sizes: Sequence[int]) -> bytes:
+    """A piece of the controller's file."""
+    return np.asarray(sizes, "<u4").tobytes()
+
+
+def _count_chunks(file: IO[bytes], shown: str) -> int:
+    """How many chunks there are. Raises BadInput if the last one is cut off."""
+    chunks, end = 0, file.seek(0, os.SEEK_END)
+    at = file.seek(0)
+    while at < end:
+        head = file.read(_HEADER.size)
+        size = _HEADER.unpack(head)[2] if len(head) == _HEADER.size else end
+        at = file.seek(at + _HEADER.size + size)
+        if at > end:
+            raise BadInput(f"{shown}: is cut off, so the run cannot be replayed")
+        chunks += 1
+    file.seek(0)
+    return chunks
+
+
+@dataclass
+class _DeviceFile:
+    chunks: Iterator[Order]
+    count: int
+    told: int = 0
+
+
+class Recording:
+    """Tells, piece by piece, what the files in `orders/` of a run hold: a forecast of the run that replays it.
+
+    Raises BadInput for a file that is missing, damaged or cut off.
+    """
+
+    def __init__(self, run: Path, devices: Sequence[str]) -> None:
+        self._folder = run / ORDERS
+        self._sizes = self._read_injections()
+        self._told = 0
+        self._files = {name: self._open(name) for name in devices}
+        self._orders: list[tuple[str, Order]] = []
+        self._injected = self._waited = 0
+
+    @property
+    def instances(self) -> int:
+        """Instances that were injected in the whole run."""
+        return int(self._sizes.sum())
+
+    def advance(self, injected: int, host_s: float) -> bool:
+        """A chunk for each device that is not told of far more than its share of what has been injected.
+
+        A device may have worked faster at first than at the end: where nothing is injected for long, more is told.
+        """
+        self._waited = 0 if injected > self._injected else self._waited + 1
+        self._injected = injected
+        more = self._waited // _PATIENCE
+        share = injected / max(self.instances, 1)
+        self._orders = []
+        for name, file in self._files.items():
+            if file.told < min(file.count, file.count * share + _CHUNKS_AHEAD + more):
+                file.told += 1
+                self._orders.append((name, next(file.chunks)))
+        return bool(self._orders)
+
+    def injections(self) -> Sequence[int]:
+        """How many instances each of the next injections has."""
+        sizes: list[int] = self._sizes[self._told : self._told + _TOLD_AT_ONCE].tolist()
+        self._told += len(sizes)
+        return sizes
+
+    def orders(self) -> Sequence[tuple[str, Order]]:
+        """The chunks that `advance` has read."""
+        return self._orders
+
+    def _read_injections(self) -> Array:
+        path = self._folder / f"{CONTROLLER}.bin"
+        try:
+            return np.frombuffer(path.read_bytes(), "<u4")
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: cannot be read, so the run cannot be replayed: {error}") from error
+
+    def _open(self, name: str) -> _DeviceFile:
+        path = self._folder / f"{name}.bin"
+        if not path.exists():  # a device without nodes
+            return _DeviceFile(iter(()), 0)
+        file = path.open("rb")
+        return _DeviceFile(read_orders(file, str(path)), _count_chunks(file, str(path)))
