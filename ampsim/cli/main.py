@@ -24,6 +24,7 @@ from ampsim.config.json_schema import json_schema
 from ampsim.config.load import load
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
+from ampsim.portable import NotPinned
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import bound_lines, device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
@@ -108,13 +109,15 @@ commands.add_command(graph)
 
 
 def main() -> int:
-    """Run the command line; its exit code."""
+    """Run the command line; its exit code. Raises NotPinned for a command that has to be started anew."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A bar that the locale cannot write is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
         commands.main(standalone_mode=False)
+    except NotPinned:
+        raise
     except AmpsimError as error:
         _complain(error)
         return error.exit_code
