@@ -12,6 +12,7 @@ from typing import TextIO, cast
 import click
 
 from ampsim import __version__
+from ampsim.cli.compare import compare
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
 from ampsim.cli.graph import graph
@@ -104,6 +105,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
+commands.add_command(compare)
 commands.add_command(data)
 commands.add_command(graph)
 
