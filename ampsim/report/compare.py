@@ -62,6 +62,12 @@ class Run:
         config.raise_faults()
         return cls(files, config.tree, read_parameters(path / "parameters.safetensors"))
 
+    @property
+    def parameters_sha256(self) -> str | None:
+        """The hash of the final parameters, if the run has any: without arithmetic there are none."""
+        sha256: str | None = self.at("parameters_sha256")
+        return None if self.parameters == {} else sha256
+
     def at(self, *keys: str) -> Any:
         """A value of the summary, or None."""
         value: Any = self.files.summary
@@ -79,9 +85,9 @@ def compare(left: Run, right: Run) -> dict[str, Any]:
     """
     config = _differing(dict(_flat(left.config)), dict(_flat(right.config)))
     arithmetic = _differing(_arithmetic(left), _arithmetic(right))
-    sha256 = (left.at("parameters_sha256"), right.at("parameters_sha256"))
+    sha256 = (left.parameters_sha256, right.parameters_sha256)
     equal = sha256[0] == sha256[1] if None not in sha256 else None
-    told = left.parameters is not None and right.parameters is not None and not equal
+    told = left.parameters is not None and right.parameters is not None and equal is False
     return {
         "runs": (str(left.files.path), str(right.files.path)),
         "config": config,
@@ -157,7 +163,9 @@ def _devices(left: Run, right: Run) -> dict[str, dict[str, Pair]]:
 
 def _notes_on_parameters(left: Run, right: Run, equal: bool | None) -> Iterator[str]:
     for run in (left, right):
-        if run.at("parameters_sha256") is None:
+        if run.parameters == {}:
+            yield f"{run.files.path}: has no parameters: it ran the clock alone (cluster.numerics: off)."
+        elif run.parameters_sha256 is None:
             yield f"{run.files.path}: has no final parameters; its status is {run.at('status')!r}."
         elif run.parameters is None and equal is False:
             yield f"{run.files.path}: parameters.safetensors is gone, so the parameters cannot be told apart."

@@ -115,7 +115,7 @@ def _distance(value: float | None) -> str:
 def _figure(value: Any) -> str:
     if value is None:
         return _ABSENT
-    return f"{value:,.4f}" if isinstance(value, float) else str(value)
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
 def _setting(value: Any) -> str:

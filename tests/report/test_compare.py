@@ -80,7 +80,7 @@ class Made:
         (self.path / "config.yaml").write_text(self.config)
         (self.path / "summary.json").write_text(json.dumps(self.summary))
         (self.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.passes))
-        if self.parameters:
+        if self.parameters is not None:
             save_file(self.parameters, self.path / "parameters.safetensors")
         return Run.read(self.path)
 
@@ -139,7 +139,7 @@ def test_the_outcome_and_each_pass_are_paired(left, right):
         (1, "test", (0.25, None)),
         (2, "train", (None, 0.5)),
     ]
-    assert ["2", "train", "-", "0.5000"] in [line.split()[:4] for line in printed(found).splitlines()]
+    assert ["2", "train", "-", "0.5"] in [line.split()[:4] for line in printed(found).splitlines()]
 
 
 def test_devices_are_paired_by_name(left, right):
@@ -229,7 +229,7 @@ def test_devices_in_the_controllers_process_take_turns_and_do_not_race(left, rig
 
 def test_a_failed_run_without_parameters_is_compared_as_far_as_it_went(left, right):
     del right.summary["parameters_sha256"]
-    right.summary["status"], right.parameters = "failed", {}
+    right.summary["status"], right.parameters = "failed", None
     found = compare(left.read(), right.read())
     assert (found["parameters_equal"], found["parameters"]) == (None, [])
     (note,) = found["notes"]
@@ -237,8 +237,19 @@ def test_a_failed_run_without_parameters_is_compared_as_far_as_it_went(left, rig
     assert "parameters: not compared" in printed(found)
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_runs_of_the_clock_alone_have_no_weights_that_could_be_the_same(left, right, both):
+    for run in (left, right) if both else (right,):
+        run.parameters = {}
+    found = compare(left.read(), right.read())
+    assert (found["parameters_equal"], found["parameters"]) == (None, [])
+    assert len(found["notes"]) == 1 + both
+    assert found["notes"][-1].endswith("right: has no parameters: it ran the clock alone (cluster.numerics: off).")
+    assert "parameters: not compared" in printed(found)
+
+
 def test_parameters_whose_file_is_gone_are_told(left, right):
-    right.summary["parameters_sha256"], right.parameters = "b" * 64, {}
+    right.summary["parameters_sha256"], right.parameters = "b" * 64, None
     found = compare(left.read(), right.read())
     assert (found["parameters_equal"], found["parameters"]) == (False, [])
     assert "right: parameters.safetensors is gone" in found["notes"][0]
