@@ -3,6 +3,7 @@
 How the tree hangs together, from the bottom up; every arrow of import points downward:
 
     errors, units, blas   what everything may use
+    portable              the same arithmetic on every machine
     ops/                  stateless NumPy: forward, backward, shape and cost of each op; optimizers
     ir/                   messages, nodes, the graph and its check; how one node answers one message
     sim/                  device profiles, cost of work on a device, placement: pure

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import sys
 
+from ampsim import blas, portable
+from ampsim.errors import BadInput
+
 
 def main() -> int:
-    """Choose the BLAS before NumPy loads, then hand over to the device process or to the command line."""
-    try:
-        from ampsim import blas
+    """Choose the BLAS before NumPy loads, then hand over to the device process or to the command line.
 
+    A run that asks for portable arithmetic and has found another starts anew: portable.py.
+    """
+    try:
         blas.configure()
+        started_anew = portable.take_guard()
         if sys.argv[1:2] == ["device"]:
             from ampsim.runtime.device_process import main as device
 
             return device(sys.argv[2:])
         from ampsim.cli.main import main as command_line
 
-        return command_line()
+        try:
+            return command_line()
+        except portable.NotPinned as error:
+            portable.start_anew(error, started_anew)
+            raise
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

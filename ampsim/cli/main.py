@@ -12,6 +12,7 @@ from typing import TextIO, cast
 import click
 
 from ampsim import __version__
+from ampsim.cli.compare import compare
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
 from ampsim.cli.graph import graph
@@ -24,6 +25,7 @@ from ampsim.config.json_schema import json_schema
 from ampsim.config.load import load
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
+from ampsim.portable import NotPinned
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import bound_lines, device_table, error_lines, outcome_text, passes_table
 from ampsim.runtime.run import run as run_experiment
@@ -103,18 +105,21 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
+commands.add_command(compare)
 commands.add_command(data)
 commands.add_command(graph)
 
 
 def main() -> int:
-    """Run the command line; its exit code."""
+    """Run the command line; its exit code. Raises NotPinned for a command that has to be started anew."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A bar that the locale cannot write is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
         commands.main(standalone_mode=False)
+    except NotPinned:
+        raise
     except AmpsimError as error:
         _complain(error)
         return error.exit_code

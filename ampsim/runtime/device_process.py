@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ampsim import blas
+from ampsim import blas, portable
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.runtime.device_core import (
     Assign,
@@ -157,7 +157,10 @@ class DeviceProcess:
         self._spans = SpanRecorder(list(graph.nodes))
         self._order = OrderWriter(graph.targets, spec.processes)
         inbox = self._socket.bind(welcome.body["inbox"])
-        self._socket.send(CONTROLLER, Bundle("ready", name, {"inbox": inbox, "arithmetic": blas.record()}))
+        arithmetic = blas.record(spec.numerics)
+        if spec.numerics == "portable" and (problems := portable.unpinned(arithmetic)):
+            raise RuntimeError(f"its arithmetic is not the portable one: {'; '.join(problems)}")
+        self._socket.send(CONTROLLER, Bundle("ready", name, {"inbox": inbox, "arithmetic": arithmetic}))
         go, *early = self._await("go")
         self._socket.connect(go.body["peers"])
         return early

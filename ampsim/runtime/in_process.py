@@ -67,7 +67,7 @@ class InProcessCluster(OrderedCluster):
         self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
         self._events: deque[ClusterEvent] = deque()
         self._parameters: dict[str, Array] = {}
-        arithmetic = blas.record()
+        arithmetic = blas.record(spec.numerics)
         self._identities = {name: DeviceIdentity(os.getpid(), arithmetic) for name in names}
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+from ampsim import portable
 from ampsim.config.load import Experiment
 from ampsim.config.network import make_network
 from ampsim.config.resolved import to_yaml
@@ -81,10 +82,11 @@ def run(
 ) -> tuple[Path, dict[str, Any]]:
     """Train, and return the run directory and its summary. Must be called in the main thread.
 
-    Raises BadInput if the data are missing or malformed, or the run directory cannot be made; RunFailed and
-    Interrupted after the summary was written.
+    Raises BadInput if the data are missing or malformed, or the run directory cannot be made, or the arithmetic is to
+    be portable and this process is not prepared for it; RunFailed and Interrupted after the summary was written.
     """
     config = experiment.config
+    portable.require(config.cluster.numerics)
     # A data set that must look at its files to know its splits reads and checks them here, before anything is started.
     _ = experiment.dataset.splits
     with StopSignals() as stop, ExitStack() as leaving:
@@ -169,6 +171,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         log_interval_s=config.cluster.log_interval,
         fingerprint=experiment.graph.fingerprint,
         records=records(experiment),
+        numerics=config.cluster.numerics,
     )
 
 

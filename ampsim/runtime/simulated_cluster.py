@@ -133,7 +133,7 @@ class SimulatedCluster(Cluster):
         self._controller_path_s = 0.0
         self._pass_path_s = 0.0
         self._parameters: dict[str, Array] = {}
-        arithmetic_record = blas.record()
+        arithmetic_record = blas.record(spec.numerics)
         self._identities = {name: DeviceIdentity(os.getpid(), arithmetic_record) for name in profiles}
         self.messages_handled = 0
         """Messages that all devices have handled so far."""

@@ -28,8 +28,8 @@ class ClusterSpec:
     """Model, data, training and placement, from which any process builds the same graph.
 
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
-    the controller's graph, `log_interval_s` the length of a line of the utilization log. A device that `follows` is
-    given its order of work; one that `records` tells the order that it has chosen.
+    the controller's graph, `log_interval_s` the length of a line of the utilization log, `numerics` the config's. A
+    device that `follows` is given its order of work; one that `records` tells the order that it has chosen.
     """
 
     seed: int
@@ -45,6 +45,7 @@ class ClusterSpec:
     fingerprint: str
     follows: bool = False
     records: bool = False
+    numerics: str = "native"
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""
