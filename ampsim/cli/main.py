@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TextIO, cast
 
 import click
 
@@ -18,17 +17,16 @@ from ampsim.cli.data import data
 from ampsim.cli.graph import graph
 from ampsim.cli.listing import check_text, kind_text, kinds_listing
 from ampsim.cli.options import overrides_option
-from ampsim.cli.stream import UnheardStream
-from ampsim.cli.watch import LiveWatcher, PlainWatcher, QuietWatcher
+from ampsim.cli.replay import replay
+from ampsim.cli.running import run_and_show
 from ampsim.config.catalogue import device_profiles
 from ampsim.config.json_schema import json_schema
 from ampsim.config.load import load
 from ampsim.config.resolved import to_yaml
-from ampsim.errors import AmpsimError, BadInput, DeviceFailed, RunFailed
+from ampsim.errors import AmpsimError, DeviceFailed, RunFailed
 from ampsim.portable import NotPinned
 from ampsim.report.run_files import RunFiles
 from ampsim.report.tables import bound_lines, device_table, error_lines, outcome_text, passes_table
-from ampsim.runtime.run import run as run_experiment
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,18 +43,7 @@ def commands() -> None:
 @click.option("--in-process", is_flag=True, help="Run all devices in this process, turn by turn: the reference.")
 def run(config: str, overrides: tuple[str, ...], out: str | None, quiet: bool, in_process: bool) -> None:
     """Train as CONFIG says: a file, or the name of a shipped config such as mnist-mlp."""
-    console = new_console(cast(TextIO, UnheardStream(sys.stdout)))
-    watcher = QuietWatcher() if quiet else LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
-    if out == "":
-        raise BadInput("--out: expected a folder, found an empty text")
-    experiment = load(config, overrides)
-    with watcher:
-        directory, summary = run_experiment(experiment, watcher, Path(out) if out else None, in_process)
-    if not quiet:
-        console.print("", device_table(summary["devices"]), "", sep="\n")
-    for line in (outcome_text(summary), *bound_lines(summary)):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"run directory: {directory}", highlight=False, soft_wrap=True)
+    run_and_show(load(config, overrides), out, quiet, in_process)
 
 
 @commands.command()
@@ -108,6 +95,7 @@ def schema() -> None:
 commands.add_command(compare)
 commands.add_command(data)
 commands.add_command(graph)
+commands.add_command(replay)
 
 
 def main() -> int:

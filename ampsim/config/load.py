@@ -42,17 +42,17 @@ class Experiment:
     import_paths: list[str]
 
 
-def load(config: str, overrides: Sequence[str] = ()) -> Experiment:
+def load(config: str, overrides: Sequence[str] = (), import_paths: Sequence[str] = ()) -> Experiment:
     """The experiment in a file, or in the shipped config of that name, after `path=value` overrides.
 
-    Nothing is started and no data are read; a model of the user's own is imported and built. Raises ConfigError with
-    every fault.
+    A module of the user's is looked for in `import_paths`, beside the config and in the current folder. Nothing is
+    started and no data are read; a model of the user's own is imported and built. Raises ConfigError with every fault.
     """
     path = find_config(config)
     document = read(path, shown(path) if path in shipped("configs").values() else config)
     command_line.apply(document, overrides)
     try:
-        folders = dict.fromkeys((str(path.parent.resolve()), str(Path.cwd())))
+        folders = dict.fromkeys((*import_paths, str(path.parent.resolve()), str(Path.cwd())))
     except FileNotFoundError:
         raise BadInput("the current folder is gone: change to one that exists") from None
     return _experiment(document, list(folders))

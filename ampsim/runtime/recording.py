@@ -8,13 +8,14 @@ entries as differences. `orders/controller.bin` has the sizes of the injections 
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -22,8 +23,9 @@ from ampsim.errors import BadInput
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.schedule import Order
+from ampsim.runtime.spec import ClusterSpec
 
-ORDERS = "orders"
+ORDERS, INDEX = "orders", "index.json"
 _HEADER = struct.Struct("<III")
 _NUMBER = 1  # the column of parts that counts up
 _LEVEL = 6
@@ -89,13 +91,27 @@ class Recording:
     Raises BadInput for a file that is missing, damaged or cut off.
     """
 
-    def __init__(self, run: Path, devices: Sequence[str]) -> None:
+    def __init__(self, run: Path) -> None:
         self._folder = run / ORDERS
+        self._index = self._read_index()
+        devices = [name for name in self._index["processes"] if name != CONTROLLER]
         self._sizes = self._read_injections()
         self._told = 0
         self._files = {name: self._open(name) for name in devices}
         self._orders: list[tuple[str, Order]] = []
         self._injected = self._waited = 0
+
+    @property
+    def import_paths(self) -> list[str]:
+        """Where the run found modules of the user's."""
+        return list(self._index["import_paths"])
+
+    def check(self, spec: ClusterSpec) -> None:
+        """Raise BadInput unless the orders are for this model on these devices."""
+        if spec.fingerprint != self._index["fingerprint"]:
+            raise BadInput(f"{self._folder}: is the recording of another model: config.yaml or the model was changed")
+        if list(spec.processes) != self._index["processes"]:
+            raise BadInput(f"{self._folder}: is the recording of another placement: config.yaml was changed")
 
     @property
     def instances(self) -> int:
@@ -127,6 +143,21 @@ class Recording:
     def orders(self) -> Sequence[tuple[str, Order]]:
         """The chunks that `advance` has read."""
         return self._orders
+
+    def _read_index(self) -> dict[str, Any]:
+        path = self._folder / INDEX
+        try:
+            index = json.loads(path.read_text())
+            if not isinstance(index, dict) or not {"processes", "fingerprint", "import_paths"} <= index.keys():
+                raise ValueError("it says neither of which processes nor of which model it is")
+            return index
+        except FileNotFoundError:
+            raise BadInput(
+                f"{self._folder}: there is no recording: runs on the wall clock have one, with cluster.record: true "
+                "(a run on the simulated clock comes out the same if it is run again)"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: cannot be read, so the run cannot be replayed: {error}") from error
 
     def _read_injections(self) -> Array:
         path = self._folder / f"{CONTROLLER}.bin"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 from ampsim import portable
 from ampsim.config.load import Experiment
-from ampsim.config.network import make_network
 from ampsim.config.resolved import to_yaml
 from ampsim.errors import AmpsimError, DeviceFailed, Interrupted, RunFailed
+from ampsim.runtime.assemble import assemble, cluster_spec, controller_core, records
 from ampsim.runtime.cluster import Cluster, Delivery, Heartbeat, Interval, Refused
-from ampsim.runtime.controller_core import ControllerCore, Plan, ProtocolError
+from ampsim.runtime.controller_core import ControllerCore, ProtocolError
 from ampsim.runtime.controller_events import (
     AssignParameters,
     CollectReplicas,
@@ -29,22 +29,14 @@ from ampsim.runtime.controller_events import (
     TrainingEnded,
 )
 from ampsim.runtime.device_core import Send
-from ampsim.runtime.followed_cluster import SimulatedTime
-from ampsim.runtime.in_process import InProcessCluster
 from ampsim.runtime.launcher import LocalLauncher
-from ampsim.runtime.process_cluster import ProcessCluster
 from ampsim.runtime.record import FAILED, FINISHED, STOPPED, RunRecord
+from ampsim.runtime.recording import Recording
 from ampsim.runtime.run_directory import RunDirectory
 from ampsim.runtime.signals import StopSignals
-from ampsim.runtime.simulated_cluster import SimulatedCluster
-from ampsim.runtime.simulation import Simulation
-from ampsim.runtime.spec import Choice, ClusterSpec
 from ampsim.runtime.stall import StallWatch
 
 WAIT_S = 0.2
-HEARTBEAT_S = 1.0
-AHEAD = 16
-"""Instances that a simulation may be ahead of the devices, beside twice those in flight."""
 COLLECT_S = 60.0
 COLLECT_STOPPED_S = 1.0
 
@@ -78,9 +70,14 @@ class Observer(Protocol):
 
 
 def run(
-    experiment: Experiment, observer: Observer, out: Path | None = None, in_process: bool = False
+    experiment: Experiment,
+    observer: Observer,
+    out: Path | None = None,
+    in_process: bool = False,
+    recording: Recording | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train, and return the run directory and its summary. Must be called in the main thread.
+    """Train, and return the run directory and its summary; with a recording, in its order. Must be called in the main
+    thread.
 
     Raises BadInput if the data are missing or malformed, or the run directory cannot be made, or the arithmetic is to
     be portable and this process is not prepared for it; RunFailed and Interrupted after the summary was written.
@@ -96,11 +93,13 @@ def run(
         record = RunRecord(directory, header, kinds)
         try:
             directory.write_span_index(list(experiment.graph.nodes))
+            if records(experiment):
+                directory.write_order_index(cluster_spec(experiment))
             launcher = LocalLauncher(directory.summary, directory.logs)
             leaving.callback(launcher.close)
             record.save()
             observer.started(directory.path)
-            cluster = _cluster(experiment, launcher, stop, in_process)
+            cluster = assemble(experiment, launcher, stop, in_process, recording)
             core = controller_core(experiment, cluster.follows)
             return directory.path, _Run(experiment, core, record, observer, stop).go(cluster)
         except (Interrupted, KeyboardInterrupt) as error:
@@ -115,69 +114,6 @@ def run(
         except BaseException as error:
             record.close(FAILED, error={"text": f"{type(error).__name__}: {error}"})
             raise
-
-
-def _cluster(experiment: Experiment, launcher: LocalLauncher, stop: StopSignals, in_process: bool) -> Cluster:
-    """What runs the devices: processes or this one, on the host's clock; or a simulation, alone or followed."""
-    config, graph = experiment.config.cluster, experiment.graph
-    spec = cluster_spec(experiment)
-    names = {name: str(device) for name, device in experiment.devices.items()}
-    if config.clock == "wall":
-        if in_process:
-            return InProcessCluster(spec, graph, names)
-        return ProcessCluster(spec, graph, names, launcher, stop)
-    off = config.numerics == "off"
-    profiles = {name: device.profile for name, device in experiment.devices.items()}
-    network = make_network(config.network, list(profiles))
-    simulated = SimulatedCluster(spec, graph, profiles, names, network, arithmetic=in_process and not off)
-    if in_process or off:
-        return simulated
-    simulation = Simulation(
-        controller_core(experiment),
-        simulated,
-        ahead=2 * experiment.config.training.max_active_keys + AHEAD,
-        may_stop_early=bool(experiment.config.training.stop_at),
-    )
-    # Their own intervals, in the host's time, only tell that the devices are alive.
-    following = replace(spec, follows=True, log_interval_s=HEARTBEAT_S)
-    return SimulatedTime(ProcessCluster(following, graph, names, launcher, stop), simulation)
-
-
-def records(experiment: Experiment) -> bool:
-    """Whether the order of work is recorded: on the wall clock, unless the config says no; a simulation repeats it."""
-    return experiment.config.cluster.clock == "wall" and experiment.config.cluster.record
-
-
-def controller_core(experiment: Experiment, follows: bool = False) -> ControllerCore:
-    """The controller of an experiment."""
-    rules = experiment.config.training
-    plan = Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
-    return ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset, follows)
-
-
-def cluster_spec(experiment: Experiment) -> ClusterSpec:
-    """The part of an experiment that every process needs."""
-    config = experiment.config
-    return ClusterSpec(
-        seed=config.seed,
-        model=Choice(config.model.name, config.model.options),
-        data=experiment.dataset.spec,
-        optimizer=Choice(config.training.optimizer.name, config.training.optimizer.options),
-        min_update_frequency=config.training.min_update_frequency,
-        learning_rate_decay=config.training.learning_rate_decay,
-        max_batch=config.cluster.max_batch,
-        placement=placement(experiment),
-        import_paths=tuple(experiment.import_paths),
-        log_interval_s=config.cluster.log_interval,
-        fingerprint=experiment.graph.fingerprint,
-        records=records(experiment),
-        numerics=config.cluster.numerics,
-    )
-
-
-def placement(experiment: Experiment) -> dict[str, str]:
-    """Each node's device."""
-    return {node: name for name, device in experiment.devices.items() for node in device.nodes}
 
 
 class _Run:

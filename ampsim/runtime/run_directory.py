@@ -18,8 +18,9 @@ from ampsim.errors import BadInput
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Interval
-from ampsim.runtime.recording import ORDERS, encode_injections, encode_order
+from ampsim.runtime.recording import INDEX, ORDERS, encode_injections, encode_order
 from ampsim.runtime.spans import MAX_SPANS, SPAN
+from ampsim.runtime.spec import ClusterSpec
 
 RUNS = Path("runs")
 CONFIG, METRICS, SUMMARY, PARAMETERS = "config.yaml", "metrics.jsonl", "summary.json", "parameters.safetensors"
@@ -70,6 +71,12 @@ class RunDirectory:
         description = {"dtype": SPAN.descr, "nodes": nodes, "direction": ["forward", "backward", "inference"]}
         (self.path / SPANS).mkdir(exist_ok=True)
         self._replace(f"{SPANS}/index.json", _json({**description, "at_most": MAX_SPANS}))
+
+    def write_order_index(self, spec: ClusterSpec) -> None:
+        """What the files in orders/ are of, and where the user's own modules were found."""
+        (self.path / ORDERS).mkdir(exist_ok=True)
+        index = {"processes": spec.processes, "fingerprint": spec.fingerprint, "import_paths": spec.import_paths}
+        self._replace(f"{ORDERS}/{INDEX}", _json(index))
 
     def write_parameters(self, parameters: Mapping[str, Array]) -> str:
         """`node.parameter -> float32[...]`; their sha256 (see `parameters_sha256`)."""
