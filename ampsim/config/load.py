@@ -10,6 +10,7 @@ from typing import Any
 from ampsim.config import overrides as command_line
 from ampsim.config.catalogue import find_config, shipped, shown
 from ampsim.config.faults import check
+from ampsim.config.limits import check_limits
 from ampsim.config.network import resolved_network
 from ampsim.config.network_check import check_network
 from ampsim.config.options import Chosen, call, choose
@@ -71,6 +72,9 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
         _check_targets(document, graph)
     document.raise_faults()
     assert config and data and dataset and model and graph and optimizer  # noqa: PT018  (each missing one is a fault)
+    chosen = optimizer.choice
+    check_limits(document, config.cluster, devices, graph, OPTIMIZERS[chosen.name](**chosen.options))
+    document.raise_faults()
     training = config.training.model_copy(update={"optimizer": optimizer.choice})
     named = {name: Device(kind=device.kind, nodes=list(device.nodes)) for name, device in devices.items()}
     network = resolved_network(config.cluster.network, list(devices))

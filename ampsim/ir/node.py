@@ -129,6 +129,11 @@ class NodeSpec(ABC):
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         """Work of one forward and of one backward batch of `rows` rows."""
 
+    @property
+    def parameter_values(self) -> int:
+        """How many numbers the node's parameters have together."""
+        return 0
+
     def work(self, direction: Direction, rows: int) -> Cost:
         """Work of one batch that computes on `rows` rows; INFERENCE is the same as FORWARD."""
         return self.cost(rows)[direction is Direction.BACKWARD]

@@ -12,6 +12,12 @@ from ampsim.ops.optimizers import VALUE_BYTES, Optimizer
 from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
 
+def training_bytes(values: int, optimizer: Optimizer) -> int:
+    """Bytes that are kept to train so many numbers: these, as many gradients, and what the optimizer keeps."""
+    kept = len(optimizer.initial_state(np.zeros(1, np.float32)))
+    return (2 + kept) * VALUE_BYTES * values
+
+
 class ParameterSet:
     """Parameters that update themselves, alone (PAPER.md, "The algorithm").
 
@@ -38,8 +44,7 @@ class ParameterSet:
         }
         count = sum(prod(spec.shape) for spec in specs.values())
         self.values_bytes = VALUE_BYTES * count
-        kept = len(optimizer.initial_state(np.zeros(1, np.float32)))
-        self.size_bytes = (2 + kept) * self.values_bytes
+        self.size_bytes = training_bytes(count, optimizer)
         """Bytes of values, gradients and optimizer state (gradients count as if always there)."""
         self.update_cost = optimizer.cost(count)
         """Work of one update."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, final
 
 import numpy as np
@@ -42,6 +43,11 @@ class TransformSpec(NodeSpec):
     def outputs(self) -> tuple[Payload, ...]:
         arrays = self.op.shape(*self.arrays, **self.options)
         return tuple((array,) for array in arrays) if self.separate else (arrays,)
+
+    @property
+    def parameter_values(self) -> int:
+        specs = self.op.parameters(*self.arrays, **self.options)
+        return sum(prod(spec.shape) for spec in specs.values())
 
     @property
     def parameterised(self) -> bool:

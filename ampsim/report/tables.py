@@ -58,7 +58,10 @@ def outcome_text(summary: Mapping[str, Any]) -> str:
         parts.append(f"reached {targets}")
     epochs = summary.get("epochs", 0)
     parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
-    parts += [f"{split} {metrics_text(summary[split])}" for split in ("validation", "test") if split in summary]
+    figures = {split: metrics_text(summary.get(split, {})) for split in ("validation", "test")}
+    parts += [f"{split} {text}" for split, text in figures.items() if text]
+    if summary.get("numerics") == "off":
+        parts.append("the clock alone")
     losses = [summary[split]["loss"] for split in ("train", "validation", "test") if "loss" in summary.get(split, ())]
     if not all(loss is not None and isfinite(loss) for loss in losses):
         parts.append("the loss is not finite: training diverged; lower learning_rate or max_active_keys")

@@ -148,7 +148,9 @@ class RunRecord:
             self._closing["links"] = dict(links)
 
     def add_parameters(self, parameters: Mapping[str, Array]) -> None:
-        """Write the final parameters."""
+        """Write the final parameters; the clock alone has none."""
+        if not parameters:
+            return
         self._closing["parameters_sha256"] = self.directory.write_parameters(parameters)
 
     def close(self, status: str, **details: Any) -> dict[str, Any]:

@@ -88,7 +88,12 @@ def run(
     _ = experiment.dataset.splits
     with StopSignals() as stop, ExitStack() as leaving:
         directory = RunDirectory.create(config.name, out, to_yaml(experiment))
-        header = {"name": config.name, "clock": config.cluster.clock, "seed": config.seed}
+        header = {
+            "name": config.name,
+            "clock": config.cluster.clock,
+            "numerics": config.cluster.numerics,
+            "seed": config.seed,
+        }
         kinds = {name: device.profile.kind for name, device in experiment.devices.items()}
         record = RunRecord(directory, header, kinds)
         try:

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+MOST_CUTS = 50_000_000
+"""Sums of runs that a placement may compare: half a gigabyte of them."""
+
+_BISECTIONS = 60
 _WILD = re.compile(r"[*?\[]")
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
@@ -45,12 +49,45 @@ def balance(work_s: Sequence[Sequence[float]], pinned_s: Sequence[float] | None 
         nodes      0 1 2 | 3 4 | 5 6 7 8
         devices      0   |  1  |    2
 
-    Of all cuts with the least busy busiest device, the most even one is taken (least sum of squares). A device with
-    nothing pinned gets a node if there are enough of them.
+    Of all cuts with the least busy busiest device, the most even one is taken (least sum of squares); where devices
+    times nodes squared is more than MOST_CUTS, the one that fills the first devices. A device with nothing pinned gets
+    a node if there are enough of them.
     """
     work = np.atleast_2d(np.asarray(work_s, dtype=np.float64))
     devices, nodes = work.shape
     base = np.zeros(devices) if pinned_s is None else np.asarray(pinned_s, dtype=np.float64)
+    return _fill(work, base) if devices * nodes**2 > MOST_CUTS else _cut_evenly(work, base)
+
+
+def _fill(work: Floats, base: Floats) -> list[int]:
+    """The cut by bisection: the least time in which the devices, one after the other, can take all nodes."""
+    devices, nodes = work.shape
+    upto = np.concatenate([np.zeros((devices, 1)), np.cumsum(work, axis=1)], axis=1)
+    idle = (base == 0) & (np.count_nonzero(base == 0) <= nodes)
+    idle_behind = np.concatenate([np.cumsum(idle[::-1])[::-1][1:], [0]]).tolist()
+
+    def ends_within(limit_s: float) -> list[int] | None:
+        """The end of each device's run, if no device takes longer than that."""
+        start, ends = 0, []
+        for device, sums in enumerate(upto):
+            end = int(np.searchsorted(sums, sums[start] + limit_s - base[device], side="right")) - 1
+            start = max(start, min(end, nodes - idle_behind[device])) if start < nodes else nodes
+            ends.append(start)
+        return ends if start == nodes else None
+
+    low, high = 0.0, float(base.max() + work.sum(axis=1).max())
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if ends_within(middle) else (middle, high)
+    hosts: list[int] = []
+    for device, end in enumerate(ends_within(high) or [nodes]):
+        hosts += [device] * (end - len(hosts))
+    return hosts
+
+
+def _cut_evenly(work: Floats, base: Floats) -> list[int]:
+    """The cut by dynamic programming."""
+    devices, nodes = work.shape
     idle = base == 0
     may_be_empty = np.where(idle, np.count_nonzero(idle) > nodes, True)
     upto = np.concatenate([np.zeros((devices, 1)), np.cumsum(work, axis=1)], axis=1)
