@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -73,10 +74,15 @@ class Graph:
         """The arrays of a message to `target`; None if there is no such port."""
         return self._payloads.get(target)
 
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Where messages can go, in an order that is the same in every process."""
-        return tuple(self._payloads)
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """The number of each node on the way forward."""
+        return {name: rank for rank, name in enumerate(self.nodes)}
+
+    @cached_property
+    def targets(self) -> Mapping[Target, int]:
+        """Where messages can go, numbered in an order that is the same in every process."""
+        return {target: number for number, target in enumerate(self._payloads)}
 
     def size_bytes(self, target: Target, batch: Batch) -> int:
         """Bytes of a batch to `target`, by its shape: states and row counts of 8 bytes a value, and the payload's rows.

@@ -50,8 +50,11 @@ def assemble(
     off = config.numerics == "off"
     profiles = {name: device.profile for name, device in experiment.devices.items()}
     network = make_network(config.network, list(profiles))
-    simulated = SimulatedCluster(spec, graph, profiles, names, network, arithmetic=in_process and not off)
-    if in_process or off:
+    alone = in_process or off
+    simulated = SimulatedCluster(
+        spec, graph, profiles, names, network, arithmetic=in_process and not off, followed=not alone
+    )
+    if alone:
         return simulated
     simulation = Simulation(
         controller_core(experiment),

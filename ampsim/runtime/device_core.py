@@ -147,8 +147,8 @@ class NodeFailed(Exception):
 class DeviceCore:
     """One device's nodes, queues and counts.
 
-    `placement` maps every node of the graph to its device; `queues` decide what is handled next. Raises NodeFailed
-    from `handle` if a node raises.
+    `placement` maps every node of the graph to its device; `queues` decide what is handled next, and `hosted` are
+    the device's nodes, if that is known already. Raises NodeFailed from `handle` if a node raises.
     """
 
     def __init__(
@@ -159,18 +159,21 @@ class DeviceCore:
         setup: TrainingSetup,
         max_batch: int = 1,
         queues: Queues | None = None,
+        hosted: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self._graph = graph
-        self._placement = {**placement, CONTROLLER: CONTROLLER}
+        self._placement = placement
         self._structures = StructureTable()
-        specs = [graph.nodes[node] for node in graph.nodes if placement[node] == name]
+        if hosted is None:
+            hosted = [node for node in graph.nodes if placement[node] == name]
+        specs = [graph.nodes[node] for node in hosted]
         self._nodes = {spec.name: spec.build(setup, self._structures) for spec in specs}
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
         self._max_batch = max_batch
-        self._queues = MessageQueues(graph.nodes) if queues is None else queues
+        self._queues = MessageQueues(graph.ranks) if queues is None else queues
         self._queued_bytes = 0
         self._counts = WorkCounts()
         self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)
@@ -307,7 +310,7 @@ class DeviceCore:
             actions.append(Report(answer.report))
         for direction, port, messages in answer.emissions:
             destination = self._graph.target(target.node, direction, port)
-            device = self._placement[destination.node]
+            device = self._placement.get(destination.node, CONTROLLER)
             if device == self.name:
                 made.append(self._enqueue(destination, messages, self.name))
             else:

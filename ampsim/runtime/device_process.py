@@ -154,7 +154,7 @@ class DeviceProcess:
         queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
         self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues)
         self._here = frozenset(node for node, device in spec.placement.items() if device == name)
-        self._spans = SpanRecorder(list(graph.nodes))
+        self._spans = SpanRecorder(graph.ranks)
         self._order = OrderWriter(graph.targets, spec.processes)
         inbox = self._socket.bind(welcome.body["inbox"])
         arithmetic = blas.record(spec.numerics)

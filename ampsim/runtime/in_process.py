@@ -64,7 +64,7 @@ class InProcessCluster(OrderedCluster):
         }
         self._meters = {name: Meter() for name in names}
         self._orders = {name: OrderWriter(graph.targets, spec.processes) for name in names}
-        self._spans = {name: SpanRecorder(list(graph.nodes)) for name in names}
+        self._spans = {name: SpanRecorder(graph.ranks) for name in names}
         self._events: deque[ClusterEvent] = deque()
         self._parameters: dict[str, Array] = {}
         arithmetic = blas.record(spec.numerics)

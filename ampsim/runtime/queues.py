@@ -10,7 +10,7 @@ gathered at a port when its turn comes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -101,10 +101,10 @@ class _Port:
 
 
 class MessageQueues(Queues):
-    """Chooses by the rules above; `nodes` are in the order of the way forward."""
+    """Chooses by the rules above; `ranks` number the nodes on the way forward."""
 
-    def __init__(self, nodes: Iterable[str]) -> None:
-        self._ranks = {name: rank for rank, name in enumerate(nodes)}
+    def __init__(self, ranks: Mapping[str, int]) -> None:
+        self._ranks = ranks
         self._backward: dict[Target, _Port] = {}
         self._others: dict[Target, _Port] = {}
         self._arrivals = count()

@@ -75,7 +75,7 @@ class RunDirectory:
     def write_order_index(self, spec: ClusterSpec) -> None:
         """What the files in orders/ are of, and where the user's own modules were found."""
         (self.path / ORDERS).mkdir(exist_ok=True)
-        index = {"processes": spec.processes, "fingerprint": spec.fingerprint, "import_paths": spec.import_paths}
+        index = {"processes": list(spec.processes), "fingerprint": spec.fingerprint, "import_paths": spec.import_paths}
         self._replace(f"{ORDERS}/{INDEX}", _json(index))
 
     def write_parameters(self, parameters: Mapping[str, Array]) -> str:

@@ -7,7 +7,7 @@ batches in the same order, and so comes to the same parameters, however fast eac
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,11 +38,10 @@ class Order(NamedTuple):
 
 
 class OrderWriter:
-    """Notes turns as they are made; `sources` are the processes of the run in a fixed order."""
+    """Notes turns as they are made; `targets` are those of the graph, `sources` the processes of the run, numbered."""
 
-    def __init__(self, targets: Sequence[Target], sources: Sequence[str]) -> None:
-        self._targets = {target: number for number, target in enumerate(targets)}
-        self._sources = {name: number for number, name in enumerate(sources)}
+    def __init__(self, targets: Mapping[Target, int], sources: Mapping[str, int]) -> None:
+        self._targets, self._sources = targets, sources
         self._turns: list[tuple[int, int]] = []
         self._parts: list[Part] = []
 
@@ -66,8 +65,8 @@ class OrderWriter:
 class ScheduledQueues(Queues):
     """Hands out what the order says, and nothing until all of it has come."""
 
-    def __init__(self, targets: Sequence[Target], sources: Sequence[str]) -> None:
-        self._targets, self._sources = targets, sources
+    def __init__(self, targets: Mapping[Target, int], sources: Mapping[str, int]) -> None:
+        self._targets, self._sources = list(targets), list(sources)
         self._waiting: dict[tuple[Target, str, int], tuple[Batch, Entry]] = {}
         self._orders: deque[Order] = deque()
         self._turns: deque[tuple[Target, list[Part]]] = deque()

@@ -80,7 +80,7 @@ class _Device:
     profile: DeviceProfile
     meter: SimulatedMeter
     spans: SpanRecorder
-    order: OrderWriter
+    order: OrderWriter | None
     busy: bool = False
     pass_busy_s: float = 0.0
     durations_s: dict[tuple[Any, ...], float] = field(default_factory=dict)
@@ -99,7 +99,8 @@ class _Transfer:
 
 
 class SimulatedCluster(Cluster):
-    """Runs the cores on simulated time. `profiles` are the devices' in the config's order.
+    """Runs the cores on simulated time. `profiles` are the devices' in the config's order; if it is `followed`, the
+    devices' orders of work are noted, to be taken.
 
     Raises DeviceFailed, also for a device whose memory overflows, and Stalled if nothing moves.
     """
@@ -112,18 +113,19 @@ class SimulatedCluster(Cluster):
         names: Mapping[str, str],
         network: Network,
         arithmetic: bool,
+        followed: bool = False,
     ) -> None:
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
         self._graph, self._network, self._names = graph, network, names
-        self._targets, self._sources = graph.targets, spec.processes
         self._parameter_bytes: dict[str, int] = {}
         self._devices: dict[str, _Device] = {}
         for name, profile in profiles.items():
-            core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch)
-            spans = SpanRecorder(list(graph.nodes))
+            hosted = spec.hosted.get(name, ())
+            core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch, hosted=hosted)
+            spans = SpanRecorder(graph.ranks)
             meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
-            order = OrderWriter(self._targets, self._sources)
+            order = OrderWriter(graph.targets, spec.processes) if followed else None
             self._devices[name] = _Device(name, core, profile, meter, spans, order)
         self._heap: list[tuple[float, int, Any]] = []
         self._sequence = 0
@@ -249,7 +251,11 @@ class SimulatedCluster(Cluster):
 
     def orders(self) -> Iterable[tuple[str, OrderWriter]]:
         """What each device has been found to handle, since its order was last taken."""
-        return ((device.name, device.order) for device in self._devices.values() if len(device.order))
+        return [
+            (device.name, device.order)
+            for device in self._devices.values()
+            if device.order is not None and len(device.order)
+        ]
 
     def _in_order(self, devices: Iterable[str]) -> list[str]:
         wanted = frozenset(devices)
@@ -321,7 +327,8 @@ class SimulatedCluster(Cluster):
         for entry in handled.made:
             entry.path_s = path_s
         self.messages_handled += handled.messages
-        device.order.add(handled.target, handled.parts)
+        if device.order is not None:
+            device.order.add(handled.target, handled.parts)
         device.spans.add(self._time_s, ended_s, handled.target, handled.messages)
         if device.core.memory_bytes > device.profile.memory:
             raise self._out_of_memory(device)

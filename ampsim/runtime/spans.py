@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,10 @@ MAX_SPANS = 200_000
 
 
 class SpanRecorder:
-    """Collects spans between two intervals."""
+    """Collects spans between two intervals; `ranks` number the nodes."""
 
-    def __init__(self, nodes: Sequence[str]) -> None:
-        self._index = {node: index for index, node in enumerate(nodes)}
+    def __init__(self, ranks: Mapping[str, int]) -> None:
+        self._index = ranks
         self._spans: list[tuple[float, float, int, int, int, int]] = []
         self._left = MAX_SPANS
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ampsim.data.dataset import DataSpec
@@ -63,10 +64,18 @@ class ClusterSpec:
         optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
         return TrainingSetup(self.seed, optimizer, self.min_update_frequency, self.learning_rate_decay, arithmetic)
 
-    @property
-    def processes(self) -> tuple[str, ...]:
-        """Whoever sends messages: the controller, and the devices that host nodes, in the nodes' order."""
-        return (CONTROLLER, *dict.fromkeys(self.placement.values()))
+    @cached_property
+    def processes(self) -> Mapping[str, int]:
+        """Whoever sends messages, numbered: the controller, and the devices that host nodes, in the nodes' order."""
+        return {name: number for number, name in enumerate((CONTROLLER, *dict.fromkeys(self.placement.values())))}
+
+    @cached_property
+    def hosted(self) -> Mapping[str, Sequence[str]]:
+        """The nodes of each device that has any."""
+        nodes: dict[str, list[str]] = {}
+        for node, device in self.placement.items():
+            nodes.setdefault(device, []).append(node)
+        return nodes
 
     def to_wire(self) -> dict[str, Any]:
         """Plain types, for a message."""
