@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,13 +198,18 @@ def _nodes(names: Sequence[str]) -> tuple[str, str]:
 def _spread(hosts: dict[str, int], profiles: Sequence[DeviceProfile], graph: Graph, rows: int) -> None:
     """Place the nodes that no device names: the busiest device gets as little work as possible."""
     costs = graph.costs(rows)
-    work_s: Mapping[str, list[float]] = {
-        node: [profile.duration_s(forward) + profile.duration_s(backward) for profile in profiles]
-        for node, (forward, backward) in costs.items()
+    # Devices of one kind share a row: there may be thousands of both, nodes and devices.
+    work_s = {
+        profile: {
+            node: profile.duration_s(forward) + profile.duration_s(backward)
+            for node, (forward, backward) in costs.items()
+        }
+        for profile in set(profiles)
     }
     free = [node for node in graph.nodes if node not in hosts]
     pinned_s = [0.0] * len(profiles)
     for node, device in hosts.items():
-        pinned_s[device] += work_s[node][device]
-    chosen = balance([[work_s[node][device] for node in free] for device in range(len(profiles))], pinned_s)
+        pinned_s[device] += work_s[profiles[device]][node]
+    rows_s = {profile: [work[node] for node in free] for profile, work in work_s.items()}
+    chosen = balance([rows_s[profile] for profile in profiles], pinned_s)
     hosts.update(zip(free, chosen, strict=True))

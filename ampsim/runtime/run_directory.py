@@ -24,6 +24,7 @@ from ampsim.runtime.spec import ClusterSpec
 
 RUNS = Path("runs")
 CONFIG, METRICS, SUMMARY, PARAMETERS = "config.yaml", "metrics.jsonl", "summary.json", "parameters.safetensors"
+MOST_OPEN = 128
 DEVICES, SPANS, LOGS = "devices", "spans", "logs"
 
 
@@ -128,6 +129,8 @@ class RunDirectory:
 
     def _append(self, name: str, content: bytes) -> None:
         if name not in self._files:
+            if len(self._files) >= MOST_OPEN:  # a process may not have thousands of files open
+                self._files.pop(next(iter(self._files))).close()
             (self.path / name).parent.mkdir(exist_ok=True)
             self._files[name] = (self.path / name).open("ab")
         self._files[name].write(content)

@@ -53,16 +53,19 @@ def balance(work_s: Sequence[Sequence[float]], pinned_s: Sequence[float] | None 
     times nodes squared is more than MOST_CUTS, the one that fills the first devices. A device with nothing pinned gets
     a node if there are enough of them.
     """
-    work = np.atleast_2d(np.asarray(work_s, dtype=np.float64))
-    devices, nodes = work.shape
+    devices, nodes = len(work_s), len(work_s[0])
     base = np.zeros(devices) if pinned_s is None else np.asarray(pinned_s, dtype=np.float64)
-    return _fill(work, base) if devices * nodes**2 > MOST_CUTS else _cut_evenly(work, base)
+    if devices * nodes**2 > MOST_CUTS:
+        return _fill(work_s, base)
+    return _cut_evenly(np.asarray(work_s, dtype=np.float64).reshape(devices, nodes), base)
 
 
-def _fill(work: Floats, base: Floats) -> list[int]:
+def _fill(work_s: Sequence[Sequence[float]], base: Floats) -> list[int]:
     """The cut by bisection: the least time in which the devices, one after the other, can take all nodes."""
-    devices, nodes = work.shape
-    upto = np.concatenate([np.zeros((devices, 1)), np.cumsum(work, axis=1)], axis=1)
+    nodes = len(work_s[0])
+    # Rows that are the same object, as those of devices of a kind may be, are summed once.
+    sums_of = {id(row): np.concatenate([[0.0], np.cumsum(row)]) for row in {id(row): row for row in work_s}.values()}
+    upto = [sums_of[id(row)] for row in work_s]
     idle = (base == 0) & (np.count_nonzero(base == 0) <= nodes)
     idle_behind = np.concatenate([np.cumsum(idle[::-1])[::-1][1:], [0]]).tolist()
 
@@ -75,7 +78,7 @@ def _fill(work: Floats, base: Floats) -> list[int]:
             ends.append(start)
         return ends if start == nodes else None
 
-    low, high = 0.0, float(base.max() + work.sum(axis=1).max())
+    low, high = 0.0, float(base.max() + max(sums[-1] for sums in sums_of.values()))
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if ends_within(middle) else (middle, high)
