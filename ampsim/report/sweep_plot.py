@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log2, log10
+from math import isfinite, log2, log10
 from xml.sax.saxutils import escape
 
 from ampsim.config.wording import shorten
@@ -42,7 +42,7 @@ def positions(labels: Sequence[str]) -> dict[str, float]:
     if len(labels) == 1:
         return {labels[0]: 0.5}
     numbers = _numbers(labels)
-    if numbers is None or len(set(numbers)) < len(labels):
+    if numbers is None or len(set(numbers)) < len(labels) or not all(map(isfinite, numbers)):
         return {label: place / (len(labels) - 1) for place, label in enumerate(labels)}
     if min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_FROM:
         numbers = [log2(number) for number in numbers]

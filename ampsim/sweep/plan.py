@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -93,7 +93,8 @@ def make_plan(config: str, varied: Sequence[str], overrides: Sequence[str], nume
         if cluster.numerics != "off":
             metrics.update(dict.fromkeys(experiment.graph.metrics))
     if faults:
-        raise ConfigError([_located(fault, where, grid) for fault, where in faults.items()])
+        merged = _merged(faults, grid, numerics)
+        raise ConfigError([_located(fault, where, grid) for fault, where in merged.items()])
     figures = tuple(f"{split}.{metric}" for split in SPLITS for metric in metrics)
     return Plan(next(iter(names)), config, tuple(overrides), numerics, grid, tuple(runs), figures, "wall" in clocks)
 
@@ -121,6 +122,26 @@ def _given(values: Mapping[str, Any], key: str) -> Any:
     """The value of a key of `cluster`, given by itself or with all of the cluster."""
     whole = values.get("cluster")
     return values.get(f"cluster.{key}", whole.get(key) if isinstance(whole, dict) else None)
+
+
+def _merged(
+    faults: Mapping[Fault, list[Combination]], grid: Grid, numerics: str | None
+) -> dict[Fault, list[Combination]]:
+    """The faults, of which one that all values of a key share is told once, and each is told of what the user wrote."""
+    merged: dict[Fault, list[Combination]] = {}
+    shared: dict[tuple[str, str, str], list[Fault]] = {}
+    values = {f"--vary {shorten(f'{axis.path}={text}', 100)}": axis for axis in grid.axes for text in axis.texts}
+    for fault in faults:
+        if fault.where in values:
+            shared.setdefault((values[fault.where].path, fault.path, fault.text), []).append(fault)
+    for fault, where in faults.items():
+        axis = values.get(fault.where)
+        if axis and 1 < len(axis.texts) == len(shared[axis.path, fault.path, fault.text]):
+            fault = replace(fault, where=f"--vary {axis.path}")
+        elif numerics and not axis and fault.where == f"--vary cluster.numerics={numerics}":
+            fault = replace(fault, where=f"--numerics {numerics}")
+        merged.setdefault(fault, []).extend(where)
+    return merged
 
 
 def _located(fault: Fault, where: Sequence[Combination], grid: Grid) -> Fault:
