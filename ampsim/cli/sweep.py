@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,30 +67,19 @@ def sweep(
         with watcher:
             run_sweep(plan, directory, workers or default_workers(plan), watcher)
     finally:
-        has_plot = _plot(plan, directory)
+        picture = svg(plan.name, directory.in_order(), [axis.path for axis in plan.grid.axes])
+        directory.write_plot(picture)
     if not quiet:
         _print_table(console, plan, directory)
     _say(console, f"rows: {directory.table}")
-    if has_plot:
+    if picture:
         _say(console, f"plot: {directory.plot}")
     raise_for_failures(directory)
 
 
-def _plot(plan: Plan, directory: SweepDirectory) -> bool:
-    """Draw the rows that there are; whether there is anything to be seen."""
-    drawn = svg(plan.name, directory.in_order(), [axis.path for axis in plan.grid.axes])
-    if drawn is None:
-        directory.plot.unlink(missing_ok=True)
-        return False
-    draft = directory.plot.with_name(f"{directory.plot.name}.part")
-    draft.write_text(drawn, encoding="utf-8")
-    os.replace(draft, directory.plot)
-    return True
-
-
 def _print_table(console: Console, plan: Plan, directory: SweepDirectory) -> None:
     rows = directory.in_order()
-    console.print("", sweep_table(rows, [axis.path for axis in plan.grid.axes]), "", sep="\n")
+    console.print("", sweep_table(rows, [axis.path for axis in plan.grid.axes], console), "", sep="\n")
     if len(rows) > MOST_ROWS:
         _say(console, f"... and {len(rows) - MOST_ROWS:,} rows more")
 

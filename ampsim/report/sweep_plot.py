@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from math import isfinite, log2, log10
 from xml.sax.saxutils import escape
 
 from ampsim.config.wording import shorten
 from ampsim.units import MEASURES, parse
 
-WIDTH, HEIGHT = 920, 500
-LEFT, RIGHT, TOP, BOTTOM = 84, 250, 64, 64
+WIDTH, HEIGHT = 920, 540
+LEFT, RIGHT, TOP, FLOOR = 84, 250, 64, 436
+"""FLOOR is where y is 0."""
 LOG_FROM = 8
 """An axis of numbers that span a factor of so much is logarithmic."""
 MOST_LINES = 20
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#6cc5b0", "#9c6b4e", "#ff8ab7", "#97bbf5", "#9498a0")
-_CHARACTER = 6.6  # pixels of one, about
+_CHARACTER = 7.0  # pixels of one, about
+_LONGEST_LABEL = 24
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def svg(title: str, rows: Sequence[Mapping[str, str]], varied: Sequence[str]) ->
     shown = found[:MOST_LINES]
     labels = list(dict.fromkeys(row[varied[0]] for row in rows))
     places = {label: LEFT + 12 + share * (WIDTH - LEFT - RIGHT - 24) for label, share in positions(labels).items()}
+    turned = _numbers(labels) is None and not _find_room(places)
     marks = ticks(max(value for line in shown for _, value in line.points) or 1.0)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
@@ -74,8 +78,8 @@ def svg(title: str, rows: Sequence[Mapping[str, str]], varied: Sequence[str]) ->
         _text(LEFT, 26, title, size=16, weight="bold"),
         _text(LEFT, 46, "training instances per second", fill="#666"),
         *_grid(marks),
-        *_labels(places),
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, varied[0], anchor="middle", weight="bold"),
+        *_labels(places, turned),
+        _text((LEFT + WIDTH - RIGHT) / 2, FLOOR + (92 if turned else 46), varied[0], anchor="middle", weight="bold"),
     ]
     for number, line in enumerate(shown):
         parts += _line(line, number, places, marks[-1])
@@ -95,7 +99,7 @@ def _numbers(labels: Sequence[str]) -> list[float] | None:
 
 
 def _y(value: float, top: float) -> float:
-    return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+    return FLOOR - value / top * (FLOOR - TOP)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, **style: str) -> str:
@@ -111,16 +115,26 @@ def _grid(marks: Sequence[float]) -> Iterator[str]:
         yield _text(LEFT - 8, y + 4, f"{mark:,.6g}", anchor="end")
 
 
-def _labels(places: Mapping[str, float]) -> Iterator[str]:
-    """Those labels of the x axis that find room, from the left."""
+def _find_room(places: Mapping[str, float]) -> bool:
+    """Whether all labels of the x axis can stand side by side."""
+    room = min((right - left for left, right in pairwise(sorted(places.values()))), default=float(WIDTH))
+    return max(len(shorten(label, _LONGEST_LABEL)) for label in places) * _CHARACTER + 6 <= room
+
+
+def _labels(places: Mapping[str, float], turned: bool) -> Iterator[str]:
+    """The labels of the x axis; those that find no room are left out, from the left."""
     free = 0.0
     for label, x in sorted(places.items(), key=lambda item: item[1]):
-        text = shorten(label, 24)
-        half = len(text) * _CHARACTER / 2
-        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 5}" stroke="#666"/>'
-        if x - half >= free:
-            free = x + half + 6
-            yield _text(x, HEIGHT - BOTTOM + 20, text, anchor="middle")
+        text = shorten(label, _LONGEST_LABEL)
+        half = _CHARACTER if turned else len(text) * _CHARACTER / 2
+        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{FLOOR}" y2="{FLOOR + 5}" stroke="#666"/>'
+        if x - half < free:
+            continue
+        free = x + half + (0 if turned else 6)
+        if turned:
+            yield _text(x + 4, FLOOR + 16, text, anchor="end", transform=f"rotate(-30 {x + 4:.1f} {FLOOR + 16})")
+        else:
+            yield _text(x, FLOOR + 20, text, anchor="middle")
 
 
 def _style(number: int) -> str:
@@ -129,10 +143,15 @@ def _style(number: int) -> str:
 
 
 def _line(line: Line, number: int, places: Mapping[str, float], top: float) -> Iterator[str]:
-    points = sorted((places[label], _y(value, top), label, value) for label, value in line.points)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in points)
-    yield f'<polyline points="{path}" fill="none" stroke-linejoin="round" {_style(number)}/>'
-    for x, y, label, value in points:
+    """Its points, and pieces that join neighbours: where a run has failed there is a gap."""
+    values = dict(line.points)
+    ordered = sorted(places, key=lambda label: places[label])
+    for known, piece in groupby(ordered, key=values.__contains__):
+        if known:
+            path = " ".join(f"{places[label]:.1f},{_y(values[label], top):.1f}" for label in piece)
+            yield f'<polyline points="{path}" fill="none" stroke-linejoin="round" {_style(number)}/>'
+    for label, value in line.points:
+        x, y = places[label], _y(value, top)
         told = escape(f"{label}{', ' if line.name else ''}{line.name}: {value:,.6g} instances/s")
         colour = COLOURS[number % len(COLOURS)]
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{told}</title></circle>'

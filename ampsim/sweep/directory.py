@@ -7,14 +7,15 @@ import json
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ampsim import __version__
 from ampsim.config.wording import enumerated, shorten
-from ampsim.errors import BadInput
+from ampsim.errors import BadInput, RunFailed
 from ampsim.runtime.run_directory import next_free
 from ampsim.sweep.plan import Plan, PlannedRun
 from ampsim.sweep.rows import FINISHED, Row, RowFile, columns
@@ -58,7 +59,8 @@ class SweepDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put the rows in the order of the grid, and leave nothing of the runs themselves."""
-        self._file.write(self.in_order())
+        with _writing(self.table):
+            self._file.write(self.in_order())
         # The guard of a run that was killed may still be putting its summary straight.
         deadline = time.monotonic() + GONE_S
         while self.working.exists() and time.monotonic() < deadline:
@@ -94,13 +96,24 @@ class SweepDirectory:
         labels = run.combination.labels
         whole = {**dict(zip(self._paths, labels, strict=True)), **row, "config_hash": run.config_hash}
         self.rows[labels] = whole
-        self._file.add(whole)
+        with _writing(self.table):
+            self._file.add(whole)
         return whole
+
+    def write_plot(self, picture: str | None) -> None:
+        """Replace the plot; without one there is nothing to be seen."""
+        with _writing(self.plot):
+            if picture is None:
+                self.plot.unlink(missing_ok=True)
+            else:
+                draft = self.plot.with_name(f"{PLOT}.part")
+                draft.write_text(picture, encoding="utf-8")
+                os.replace(draft, self.plot)
 
     def _take(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise BadInput(f"{self.path}: another sweep is writing there: wait for it, or give another --out") from None
         found = self._file.read()
         self._compare(found)
@@ -160,6 +173,15 @@ class SweepDirectory:
 
     def _named(self, labels: tuple[str, ...]) -> str:
         return ", ".join(f"{path}={shorten(label)}" for path, label in zip(self._paths, labels, strict=True))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What cannot be written while a sweep goes, as an error for people."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFailed(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def remove(folder: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from ampsim.report.sweep_plot import MOST_LINES, lines, positions, svg, ticks
-from ampsim.report.sweep_table import short_names
+from ampsim.report.sweep_table import short_names, sweep_table
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -81,3 +83,21 @@ def test_headings_are_the_last_parts_of_the_keys_as_far_as_they_differ() -> None
         "data.name",
         "model.name",
     ]
+
+
+@pytest.mark.parametrize(("width", "headings"), [(120, "bound, wall s"), (95, "bound"), (60, ""), (20, "")])
+def test_a_narrow_console_gets_fewer_columns_of_the_table(width: int, headings: str) -> None:
+    figures = {"time_s": "0.25", "staleness_mean": "1.5", "staleness_max": "3", "utilization_mean": "0.5"}
+    more = {"busiest_device": "d0", "utilization_max": "0.75", "bound_fraction": "0.9", "wall_s": "1"}
+    rows = [
+        {**row("1234.5", a="x"), **figures, **more, "validation.loss": "0.5"},
+        {"a": "y", "status": "failed", "wall_s": "2"},
+    ]
+    console = Console(width=width, file=StringIO())
+    table = sweep_table(rows, ["a"], console)
+    shown = [str(column.header) for column in table.columns]
+    assert shown[:4] == ["a", "status", "instances/s", "training"]
+    assert ("bound" in shown, "wall s" in shown) == ("bound" in headings, "wall s" in headings)
+    assert "validation.loss" in shown
+    cells = [list(column.cells) for column in table.columns[1:4]]
+    assert cells == [["finished", "failed"], ["1,234", ""], ["250 ms", ""]]
