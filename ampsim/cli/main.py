@@ -19,6 +19,7 @@ from ampsim.cli.listing import check_text, kind_text, kinds_listing
 from ampsim.cli.options import overrides_option
 from ampsim.cli.replay import replay
 from ampsim.cli.running import run_and_show
+from ampsim.cli.sweep import sweep
 from ampsim.config.catalogue import device_profiles
 from ampsim.config.json_schema import json_schema
 from ampsim.config.load import load
@@ -96,6 +97,7 @@ commands.add_command(compare)
 commands.add_command(data)
 commands.add_command(graph)
 commands.add_command(replay)
+commands.add_command(sweep)
 
 
 def main() -> int:

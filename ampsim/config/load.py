@@ -43,15 +43,19 @@ class Experiment:
     import_paths: list[str]
 
 
-def load(config: str, overrides: Sequence[str] = (), import_paths: Sequence[str] = ()) -> Experiment:
+def load(
+    config: str, overrides: Sequence[str] = (), import_paths: Sequence[str] = (), varied: Sequence[str] = ()
+) -> Experiment:
     """The experiment in a file, or in the shipped config of that name, after `path=value` overrides.
 
-    A module of the user's is looked for in `import_paths`, beside the config and in the current folder. Nothing is
-    started and no data are read; a model of the user's own is imported and built. Raises ConfigError with every fault.
+    `varied` are overrides as well, made after the others: what a sweep varies. A module of the user's is looked for in
+    `import_paths`, beside the config and in the current folder. Nothing is started and no data are read; a model of the
+    user's own is imported and built. Raises ConfigError with every fault.
     """
     path = find_config(config)
     document = read(path, shown(path) if path in shipped("configs").values() else config)
     command_line.apply(document, overrides)
+    command_line.apply(document, varied, "--vary")
     try:
         folders = dict.fromkeys((*import_paths, str(path.parent.resolve()), str(Path.cwd())))
     except FileNotFoundError:

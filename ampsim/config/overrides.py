@@ -1,4 +1,4 @@
-"""`--set path=value`: changes to a config from the command line, each with its own place in the faults."""
+"""`--set path=value` and the like: changes to a config from the command line, each with its place in the faults."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DOTTED_KEYS = {("training", "stop_at")}
 """Mappings whose keys have dots in them: what follows such a path is one key."""
 
 
-def apply(document: Document, overrides: Sequence[str]) -> None:
+def apply(document: Document, overrides: Sequence[str], option: str = "--set") -> None:
     """Set each `path=value` in turn, the value being YAML; what is malformed becomes a fault of the document.
 
-    Mappings on the way that do not exist are made; list items can be replaced, not added.
+    Mappings on the way that do not exist are made; list items can be replaced, not added. `option` is what gave them.
     """
     for override in overrides:
-        where = f"--set {shorten(override, 100)}"
+        where = f"{option} {shorten(override, 100)}"
         path, equals, text = override.partition("=")
         parts = path.strip().split(".")
         if not equals or not all(parts):

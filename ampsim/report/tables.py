@@ -108,7 +108,7 @@ def error_lines(summary: Mapping[str, Any]) -> list[str]:
 def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
     """All passes of a run, a line each."""
     measures = [name for name in MEASURES if any(name in line for line in metrics)]
-    table = _table(("epoch", "split"), (*measures, "instances", "training s", "wall s"))
+    table = new_table(("epoch", "split"), (*measures, "instances", "training s", "wall s"))
     for line in metrics:
         figures = [_figure(line[name]) if name in line else "" for name in measures]
         table.add_row(
@@ -124,7 +124,7 @@ def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
 
 def device_table(devices: Mapping[str, Mapping[str, Any]]) -> Table:
     """The per-device table of a summary."""
-    table = _table(
+    table = new_table(
         ("device", "utilization"),
         ("busy s", "forward", "backward", "updates", "staleness", "sent", "received", "memory"),
     )
@@ -144,7 +144,8 @@ def device_table(devices: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def _table(left: Iterable[str], right: Iterable[str]) -> Table:
+def new_table(left: Iterable[str], right: Iterable[str]) -> Table:
+    """An empty table with columns of these headings, at the left and at the right of their cells."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     for heading in left:
         table.add_column(Text(heading), no_wrap=True)

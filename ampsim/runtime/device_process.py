@@ -7,12 +7,10 @@ spec, builds its part of the model, binds its inbox, reports that it is ready, a
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 from traceback import format_exc
 from typing import Any
 
@@ -52,6 +50,7 @@ from ampsim.runtime.messages import (
 )
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.schedule import OrderWriter, ScheduledQueues
+from ampsim.runtime.signals import die_with_the_parent
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
@@ -59,7 +58,6 @@ from ampsim.runtime.wire import Bundle, Packet, WireError
 
 PARENT_CHECK_S = 0.5
 HANDSHAKE_S = 120.0
-PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -69,7 +67,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", required=True, help="name of this device in the config")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_the_parent()
+    die_with_the_parent()
     with DeviceSocket(options.name, options.controller) as socket:
         try:
             DeviceProcess(socket).run()
@@ -80,12 +78,6 @@ def main(arguments: list[str]) -> int:
         except Exception as error:
             return _fail(socket, f"{type(error).__name__}: {error}", format_exc())
     return 0
-
-
-def _die_with_the_parent() -> None:
-    """Ask Linux to kill this process when the controller dies: the guard may be gone too, and a node may hang."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _fail(socket: DeviceSocket, text: str, remote_traceback: str) -> int:

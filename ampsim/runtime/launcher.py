@@ -41,7 +41,7 @@ class LocalLauncher:
 
     def start(self, name: str, controller: str) -> None:
         """Start the process of one device."""
-        environment = _environment()
+        environment = child_environment()
         self._logs.mkdir(exist_ok=True)
         self._raise_for_lost_guard()
         with self._log(name).open("wb") as log:
@@ -104,8 +104,8 @@ class LocalLauncher:
         return self._logs / f"{name}.log"
 
 
-def _environment() -> dict[str, str]:
-    """The device's BLAS is chosen here; and it must find this very package, also if it was not installed.
+def child_environment() -> dict[str, str]:
+    """For a Python that runs ampsim: its BLAS is chosen here, and it must find this very package, installed or not.
 
     Otherwise it imports nothing from the current folder (-P), where a user may have a file called like a library.
     """

@@ -42,7 +42,7 @@ class RunDirectory:
     def create(cls, name: str, out: Path | None, config: str) -> RunDirectory:
         """`out`, or a new `runs/<name>-<number>`, with the resolved config in it."""
         try:
-            path = out or _next_free(RUNS, name)
+            path = out or next_free(RUNS, name)
             path.mkdir(parents=True, exist_ok=True)
             if any((path / file).exists() for file in (CONFIG, SUMMARY)):
                 raise BadInput(f"{path}: holds a run already: give another directory to --out, or remove it")
@@ -168,7 +168,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _next_free(folder: Path, name: str) -> Path:
+def next_free(folder: Path, name: str) -> Path:
+    """A new folder `<name>-<number>` in `folder`. Raises OSError if it cannot be made."""
     folder.mkdir(parents=True, exist_ok=True)
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     taken = [int(match[1]) for entry in folder.iterdir() if (match := pattern.fullmatch(entry.name))]

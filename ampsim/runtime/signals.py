@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
+PR_SET_PDEATHSIG = 1
 _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -40,6 +43,12 @@ class StopSignals:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
         os.write(self._wake, b"!")
+
+
+def die_with_the_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a device's guard may be gone too, and a node may hang."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _is_ignored_hangup(number: signal.Signals) -> bool:

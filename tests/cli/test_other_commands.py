@@ -15,12 +15,12 @@ from ampsim.config.catalogue import shipped
 def test_help_names_every_command_and_what_it_does(command: Any) -> None:
     done = command("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("run", "check", "graph", "devices", "report", "compare", "schema"):
+    for name in ("run", "check", "graph", "devices", "report", "compare", "sweep", "schema"):
         assert f"\n  {name} " in done.stdout
     assert command("-h").stdout == done.stdout
 
 
-@pytest.mark.parametrize("name", ["run", "check", "graph", "devices", "report", "compare", "schema"])
+@pytest.mark.parametrize("name", ["run", "check", "graph", "devices", "report", "compare", "sweep", "schema"])
 def test_every_command_has_help(command: Any, name: str) -> None:
     done = command(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
