@@ -92,8 +92,8 @@ def bound_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def seconds(value: float) -> str:
-    """A time as a person reads it: `0.25 s` as `250 ms`; from 10 s on with one decimal."""
-    return f"{value:.1f} s" if value >= 10 else format_quantity(value, "s")
+    """A time as a person reads it: `12.3 s`, `250 ms`."""
+    return f"{value:.1f} s" if value >= 1 else format_quantity(value, "s")
 
 
 def error_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -116,7 +116,7 @@ def passes_table(metrics: Sequence[Mapping[str, Any]]) -> Table:
             line["split"],
             *figures,
             f"{line['instances']:,}",
-            f"{line['time_s']:.4g}",
+            f"{line['time_s']:.1f}" if line["time_s"] >= 1 else f"{line['time_s']:.4g}",
             f"{line['wall_s']:.1f}",
         )
     return table

@@ -58,6 +58,11 @@ def read_orders(file: IO[bytes], shown: str) -> Iterator[Order]:
             raise BadInput(f"{shown}: is damaged or cut off, so the run cannot be replayed: {error}") from error
 
 
+def _read_file(path: Path) -> Iterator[Order]:
+    with path.open("rb") as file:
+        yield from read_orders(file, str(path))
+
+
 def encode_injections(sizes: Sequence[int]) -> bytes:
     """A piece of the controller's file."""
     return np.asarray(sizes, "<u4").tobytes()
@@ -170,5 +175,5 @@ class Recording:
         path = self._folder / f"{name}.bin"
         if not path.exists():  # a device without nodes
             return _DeviceFile(iter(()), 0)
-        file = path.open("rb")
-        return _DeviceFile(read_orders(file, str(path)), _count_chunks(file, str(path)))
+        with path.open("rb") as file:
+            return _DeviceFile(_read_file(path), _count_chunks(file, str(path)))
