@@ -151,7 +151,7 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
     setup = TrainingSetup(0, REVEAL, NEVER)
     cores = {name: DeviceCore(name, small.graph, placement, setup, max_batch) for name in names}
     controller = ControllerCore(Plan(1, max_active_keys), small.graph, placement, InMemory(small.spec, instances))
-    actions, gradients = controller.start(0.0), {}
+    actions, gradients = controller.next_pass(), {}
     while True:
         for ended in actions:
             if isinstance(ended, PassEnded):  # the first one is that of training
@@ -160,7 +160,7 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
         for action in actions:
             match action:
                 case Send(device, target, batch):
-                    cores[device].handle(Deliver(target, batch))
+                    cores[device].handle(Deliver(target, batch, CONTROLLER))
                 case SendStructure(hosts, instance, structure):
                     # After the messages that ask for it, which have to wait.
                     events += [(host, DeliverStructure(instance, structure)) for host in hosts]
@@ -176,17 +176,17 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
                     case Parameters(values):
                         gradients.update(values)
                     case EpochEnded():
-                        actions += controller.handle(DeviceEndedEpoch(host), 0.0)
+                        actions += controller.handle(DeviceEndedEpoch(host))
         while not actions:
             name = random.choice([name for name in names if cores[name].has_work])
             for action in cores[name].handle(Turn()):
                 match action:
                     case Report():
-                        actions += controller.handle(action, 0.0)
+                        actions += controller.handle(action)
                     case Send(device, target, batch) if device == CONTROLLER:
-                        actions += controller.handle(Home(batch), 0.0)
+                        actions += controller.handle(Home(batch))
                     case Send(device, target, batch):
-                        cores[device].handle(Deliver(target, batch))
+                        cores[device].handle(Deliver(target, batch, name))
 
 
 @settings(max_examples=10)
