@@ -15,7 +15,7 @@ from ampsim.data.dataset import SPLITS, TRAIN, Split
 from ampsim.ir.batch import Direction
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ir.node import TrainingSetup
-from ampsim.ops import Cost, Optimizer
+from ampsim.ops import OPTIMIZERS, Cost, Optimizer
 from ampsim.runtime.controller_core import ControllerCore, Plan
 from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
@@ -108,6 +108,24 @@ def test_inference_gives_the_losses_of_training_and_leaves_no_trace(dynamic, dat
         if node.parameters:
             assert (node.parameters.version, node.parameters.flush()) == (0, 0)
             assert all(node.parameters.values[key] is value for key, value in before[name].items())
+
+
+@settings(max_examples=20)
+@given(data=st.data(), in_flight=any_number, frequency=any_number, seed=seeds)
+def test_on_shapes_alone_every_node_sends_keeps_and_updates_as_with_arithmetic(
+    both_ways, model, data, in_flight, frequency, seed
+):
+    instances = data.draw(model.instances())
+    wires = model.wires(np.float32, Random(seed))
+    setup = TrainingSetup(0, OPTIMIZERS["adam"](learning_rate=1e-6), frequency)
+    wires.nodes = both_ways(model.graph, setup, wires.structures)
+    wires.run(instances, in_flight=in_flight)
+    wires.reports.clear()
+    wires.run(instances, INFERENCE, in_flight=in_flight)
+    for node in wires.nodes.values():
+        assert (node.held(), node.cached_bytes) == ([], 0)
+        if node.parameters:
+            assert node.updates + node.end_epoch() == node.parameters.version
 
 
 @settings(max_examples=5)

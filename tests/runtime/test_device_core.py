@@ -254,9 +254,9 @@ def test_what_a_device_sends_itself_is_an_entry_of_its_own_which_the_turn_before
         device.handle(Deliver(send.target, send.batch, CONTROLLER))
     found = turns(device)
     assert [[entry.source for entry, _ in handled.parts] for handled in found] == [[CONTROLLER]] * 2 + [["d1"]] * 6
-    for before, after in zip(found[1:-1], found[2:], strict=True):
-        if before.made:
-            assert before.made[0] is after.parts[0][0]
+    made = [entry for handled in found for entry in handled.made]
+    taken = [entry for handled in found[2:] for entry, _ in handled.parts]
+    assert [id(entry) for entry in made] == [id(entry) for entry in taken]
     # linear1's and linear2's output, nothing of a label that waits, linear3's, the loss's gradient, and so on back.
     assert [len(handled.made) for handled in found] == [1, 0, 1, 1, 1, 1, 1, 0]
 
@@ -321,9 +321,7 @@ def test_an_order_of_another_run_fails_the_device_with_a_sentence():
     writer.add(target, [(Entry(CONTROLLER, 0), 3)])
     device.handle(Follow(writer.take()))
     device.handle(Deliver(target, message(0), CONTROLLER))
-    with pytest.raises(
-        NodeFailed, match="takes 3 messages to linear1 out of 1 .*: it is of another run, config or data"
-    ):
+    with pytest.raises(NodeFailed, match=r"takes 3 messages to linear1 out of 1 .*: it is of another run"):
         device.handle(Turn())
 
 
