@@ -1,4 +1,4 @@
-"""Small clusters on the simulated clock, on shapes alone: what a run of one epoch takes, and what each device did when."""
+"""Small clusters on the simulated clock, on shapes alone: what a run takes, and what each device did when."""
 
 from __future__ import annotations
 

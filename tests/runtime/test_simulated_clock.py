@@ -12,38 +12,41 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pytest import approx
+
 
 from ampsim.data.dataset import DataSpec, Instance, Messages
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ops import ArraySpec
 
-EXACT = 1e-12
+
+def exactly(value):
+    """Up to the rounding of floats."""
+    return pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.25, 3.0])
 @pytest.mark.parametrize(("p", "m"), [(1, 1), (1, 5), (4, 1), (4, 6), (7, 3)])
 def test_p_equal_stages_predict_m_instances_in_m_plus_p_minus_one_steps(clock, p, m, latency):
-    """The last instance waits m - 1 steps for those before it, and then takes p. On its way it goes over p + 1 links: to
-    d1, from stage to stage, and as the loss's figures to the controller:
+    """The last instance waits m - 1 steps for those before it, and then takes p. On its way it goes over p + 1 links:
+    to d1, from stage to stage, and as the loss's figures to the controller:
 
         T = (m + p - 1) o + (p + 1) L
     """
     run = clock.chain([clock.profile(compute=2.0)] * p, m=m, latency=latency)
-    assert run.time_s("validation") == approx((m + p - 1) * 0.5 + (p + 1) * latency, rel=EXACT)
+    assert run.time_s("validation") == exactly((m + p - 1) * 0.5 + (p + 1) * latency)
 
 
 @pytest.mark.parametrize(("p", "m"), [(1, 1), (1, 4), (3, 1), (3, 2), (4, 9), (6, 3)])
 def test_p_equal_stages_train_on_m_instances_in_m_plus_p_minus_one_steps_each_way(clock, p, m):
-    """The last stage gets its first message after p - 1 steps, and from then on has one every step, forward and backward
-    by turns: stages before it pass forward messages on at one a step until the first backward message comes, and then
-    at one in two, which is what the last stage takes. After 2m steps the last gradient goes back through p - 1 stages,
-    where it meets nobody: each gradient is 2 steps behind the one before it.
+    """The last stage gets its first message after p - 1 steps, and from then on has one every step, forward and
+    backward by turns: stages before it pass forward messages on at one a step until the first backward message comes,
+    and then at one in two, which is what the last stage takes. After 2m steps the last gradient goes back through p - 1
+    stages, where it meets nobody: each gradient is 2 steps behind the one before it.
 
         T = (p - 1) + 2m + (p - 1) = 2 (m + p - 1) steps
     """
     run = clock.chain([clock.profile(compute=4.0)] * p, m=m)
-    assert run.time_s() == approx(2 * (m + p - 1) * 0.25, rel=EXACT)
+    assert run.time_s() == exactly(2 * (m + p - 1) * 0.25)
 
 
 @pytest.mark.parametrize("frequency", [1, 10**9])
@@ -58,7 +61,8 @@ def test_p_equal_stages_train_on_m_instances_in_m_plus_p_minus_one_steps_each_wa
 )
 @pytest.mark.parametrize(("p", "m", "rows"), [(1, 3, 2), (3, 4, 5), (4, 2, 1), (5, 11, 3)])
 def test_a_pipeline_of_linear_layers_takes_the_time_of_their_cost_rules(clock, p, m, rows, kind, frequency):
-    """A forward batch takes f, a backward batch b (docs/devices.md: r rows, u inputs and units, c compute, w bandwidth):
+    """A forward batch takes f, a backward batch b (docs/devices.md: r rows, u inputs and units, c compute, w
+    bandwidth):
 
         f = o + max(2ruu / c, 4 (ru + uu + u + ru) / w)
         b = o + max((4ruu + ru) / c, 4 (ru + ru + uu + ru + uu + u) / w)
@@ -70,8 +74,8 @@ def test_a_pipeline_of_linear_layers_takes_the_time_of_their_cost_rules(clock, p
 
         T = (p - 1) f + m (f + b) + (p - 1) b = (m + p - 1) (f + b)
 
-    Updates that are left over are made at the end, on all devices at the same time. The loss is apart, for its turns would
-    take the overhead of the last device.
+    Updates that are left over are made at the end, on all devices at the same time. The loss is apart, for its turns
+    would take the overhead of the last device.
     """
     u, o = 6, kind.get("overhead", 0.0)
     c, w = kind.get("compute", float("inf")), kind.get("memory_bandwidth", float("inf"))
@@ -95,8 +99,8 @@ def test_a_pipeline_of_linear_layers_takes_the_time_of_their_cost_rules(clock, p
         frequency=frequency,
         loss_apart=True,
     )
-    assert run.time_s() == approx((m + p - 1) * (f + b) + at_the_end, rel=EXACT)
-    assert run.time_s("validation") == approx((m + p - 1) * f, rel=EXACT)
+    assert run.time_s() == exactly((m + p - 1) * (f + b) + at_the_end)
+    assert run.time_s("validation") == exactly((m + p - 1) * f)
 
 
 @pytest.mark.parametrize(
@@ -112,15 +116,15 @@ def test_fewer_keys_than_stages_leave_the_pipeline_partly_empty(clock, p, keys, 
     """
     rounds, place = divmod(m - 1, keys)
     run = clock.chain([clock.profile(compute=2.0)] * p, m=m, keys=keys)
-    assert run.time_s() == approx((2 * p * (rounds + 1) + 2 * place) * 0.5, rel=EXACT)
+    assert run.time_s() == exactly((2 * p * (rounds + 1) + 2 * place) * 0.5)
 
 
 @pytest.mark.parametrize(("p", "m", "latency"), [(1, 1, 0.5), (3, 4, 0.3), (5, 2, 7.0)])
 def test_one_key_makes_each_instance_wait_for_the_one_before_it(clock, p, m, latency):
     """2p steps and 2p links for each: to d1, from stage to stage, and back again."""
     run = clock.chain([clock.profile(compute=5.0)] * p, m=m, keys=1, latency=latency)
-    assert run.time_s() == approx(m * (2 * p * 0.2 + 2 * p * latency), rel=EXACT)
-    assert run.time_s("validation") == approx(m * (p * 0.2 + (p + 1) * latency), rel=EXACT)
+    assert run.time_s() == exactly(m * (2 * p * 0.2 + 2 * p * latency))
+    assert run.time_s("validation") == exactly(m * (p * 0.2 + (p + 1) * latency))
 
 
 @pytest.mark.parametrize("m", [1, 2, 7])
@@ -128,14 +132,14 @@ def test_one_key_makes_each_instance_wait_for_the_one_before_it(clock, p, m, lat
 def test_of_two_stages_the_slower_one_sets_the_rate_of_predictions(clock, first, second, m):
     """One message passes both; each of the others comes a turn of the slower stage later: T = o1 + o2 + (m - 1) max."""
     run = clock.chain([clock.profile(compute=1 / first), clock.profile(compute=1 / second)], m=m)
-    assert run.time_s("validation") == approx(first + second + (m - 1) * max(first, second), rel=EXACT)
+    assert run.time_s("validation") == exactly(first + second + (m - 1) * max(first, second))
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_where_the_second_stage_is_slower_training_waits_for_it_alone(clock, m):
     """It is busy from o1 on, 2m turns without a break, for the first stage is always ahead: T = 2 o1 + 2m o2."""
     run = clock.chain([clock.profile(compute=2.0), clock.profile(compute=0.5)], m=m)
-    assert run.time_s() == approx(2 * 0.5 + 2 * m * 2.0, rel=EXACT)
+    assert run.time_s() == exactly(2 * 0.5 + 2 * m * 2.0)
 
 
 @pytest.mark.parametrize("m", [1, 2, 5, 6])
@@ -144,44 +148,44 @@ def test_where_the_first_stage_is_slower_it_works_in_pairs(clock, m):
     busy all the time if m is even. The last of an odd number is alone, and d1 waits for it: T = 2m o1 + 2 o2 (m odd).
     """
     run = clock.chain([clock.profile(compute=0.5), clock.profile(compute=2.0)], m=m)
-    assert run.time_s() == approx(2 * m * 2.0 + (m % 2) * 2 * 0.5, rel=EXACT)
+    assert run.time_s() == exactly(2 * m * 2.0 + (m % 2) * 2 * 0.5)
 
 
 @pytest.mark.parametrize("m", range(1, 9))
 @pytest.mark.parametrize("latency", [0.5, 1.0])
 def test_a_round_trip_of_latency_makes_blocks_of_forward_and_backward_turns(clock, m, latency):
     """One stage, the loss behind a link, o = 1. A gradient is back D = 2L steps after its message was sent. So D + 1
-    messages go forward, and come back one a step: blocks of D + 1 turns each way. If m is no multiple of D + 1, the last
-    block has r = m mod (D + 1), and the device waits for its first gradient D + 1 - r steps. Here D is 1 or 2.
+    messages go forward, and come back one a step: blocks of D + 1 turns each way. If m is no multiple of D + 1, the
+    last block has r = m mod (D + 1), and the device waits for its first gradient D + 1 - r steps. Here D is 1 or 2.
 
         T = 2L + 2m + (D + 1 - r if r else 0)
     """
     block = int(2 * latency) + 1
     waits = -m % block
     run = clock.chain([clock.profile(compute=1.0)], m=m, latency=latency, loss_apart=True)
-    assert run.time_s() == approx(2 * latency + 2 * m + waits, rel=EXACT)
-    assert run.busy_s("d1") == approx(2 * m + m, rel=EXACT), "and then the validation pass"
+    assert run.time_s() == exactly(2 * latency + 2 * m + waits)
+    assert run.busy_s("d1") == exactly(2 * m + m), "and then the validation pass"
 
 
 @pytest.mark.parametrize(("p", "m"), [(1, 1), (1, 4), (3, 2), (4, 3), (4, 8)])
 def test_where_only_overhead_costs_every_message_costs_the_same_and_labels_too(clock, p, m):
-    """The last device has a label, a prediction of its stage and one for the loss of each instance, and a gradient where
-    it trains. With m >= p - 1 the labels keep it busy until the first instance comes, and then it is never idle; the
-    last gradient goes back through p - 1 stages:
+    """The last device has a label, a prediction of its stage and one for the loss of each instance, and a gradient
+    where it trains. With m >= p - 1 the labels keep it busy until the first instance comes, and then it is never idle;
+    the last gradient goes back through p - 1 stages:
 
         T = 4m o + (p - 1) o,    and to predict    T = 3m o
     """
     run = clock.chain([clock.profile(overhead=0.5)] * p, m=m)
-    assert run.time_s() == approx((4 * m + p - 1) * 0.5, rel=EXACT)
-    assert run.time_s("validation") == approx(3 * m * 0.5, rel=EXACT)
+    assert run.time_s() == exactly((4 * m + p - 1) * 0.5)
+    assert run.time_s("validation") == exactly(3 * m * 0.5)
 
 
 @pytest.mark.parametrize(("m", "frequency"), [(4, 1), (4, 2), (4, 3), (5, 4), (3, 100)])
 def test_updates_take_the_time_of_their_turn_and_those_that_are_left_over_come_at_the_end(clock, m, frequency):
     """Two linear layers on one device, one key, memory alone counts: w bytes per second, n = uu + u values.
 
-    Each instance takes 2f + 2b, and the loss's turns nothing. Each layer makes m div k updates of 12 n bytes in the turn
-    of a gradient; if some of the m gradients are left over, both layers make one more each, one after the other:
+    Each instance takes 2f + 2b, and the loss's turns nothing. Each layer makes m div k updates of 12 n bytes in the
+    turn of a gradient; if some of the m gradients are left over, both layers make one more each, one after the other:
 
         T = m (2f + 2b) + 2 (m div k) 12n / w + (2 * 12n / w if m mod k)
     """
@@ -194,13 +198,13 @@ def test_updates_take_the_time_of_their_turn_and_those_that_are_left_over_come_a
     devices = {"d1": clock.profile(memory_bandwidth=w)}
     run = clock.simulate(graph, dict.fromkeys(graph.nodes, "d1"), devices, data, keys=1, frequency=frequency)
     expected = m * (2 * f + 2 * b) + 2 * (m // frequency) * update + (2 * update if m % frequency else 0)
-    assert run.time_s() == approx(expected, rel=EXACT)
-    assert run.busy_s("d1") == approx(expected, rel=EXACT)
+    assert run.time_s() == exactly(expected)
+    assert run.busy_s("d1") == exactly(expected)
 
 
 def test_a_turn_that_only_waits_for_a_partner_reads_no_weights(clock):
-    """An RNN cell of two inputs, x and the label's embedding: the one that comes first waits, which costs nothing, and the
-    other brings about the arithmetic, once.
+    """An RNN cell of two inputs, x and the label's embedding: the one that comes first waits, which costs nothing, and
+    the other brings about the arithmetic, once.
     """
     builder = GraphBuilder({"x": ArraySpec((4,)), "h": ArraySpec((2,)), "label": ArraySpec((), "int64")})
     wire = builder.transform("cell", "gru", builder.input("x"), builder.input("h"), units=2)
@@ -213,4 +217,4 @@ def test_a_turn_that_only_waits_for_a_partner_reads_no_weights(clock):
     run = clock.simulate(graph, dict.fromkeys(graph.nodes, "d1"), {"d1": kind}, data)
     forward, _ = graph.nodes["cell"].cost(1)
     expected = (forward.bytes_read + forward.bytes_written) / 100.0
-    assert run.time_s("validation") == approx(expected, rel=EXACT)
+    assert run.time_s("validation") == exactly(expected)

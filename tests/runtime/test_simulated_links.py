@@ -1,19 +1,24 @@
 """What the network adds to the time of training on the simulated clock, in closed form (docs/network.md).
 
 Messages of an instance of one row, with 4 floats and no field but the instance: 32 bytes forward and back (state 8, row
-count 8, values 16), a label 24, a gradient that goes home 16, a report of the loss 40. B is bandwidth, L latency; a stage
-takes o for a batch, the loss nothing.
+count 8, values 16), a label 24, a gradient that goes home 16, a report of the loss 40. B is bandwidth, L latency; a
+stage takes o for a batch, the loss nothing.
 """
 
 from __future__ import annotations
 
 import pytest
-from pytest import approx
+
 
 from ampsim.data.dataset import DataSpec
 from ampsim.sim.network import Connection
 
-EXACT = 1e-12
+
+def exactly(value):
+    """Up to the rounding of floats."""
+    return pytest.approx(value, rel=1e-12)
+
+
 FORWARD, LABEL, HOME, REPORT = 32, 24, 16, 40
 
 
@@ -36,18 +41,18 @@ def test_a_link_that_is_slower_than_its_ends_sets_the_rate(clock, m, o, x, laten
 
         T = o + m x + L + o
 
-    To train, d2 needs 2o <= x for each instance, and answers before the next one comes; the gradients come back over the
-    other direction of the link, which is a link of its own:
+    To train, d2 needs 2o <= x for each instance, and answers before the next one comes; the gradients come back over
+    the other direction of the link, which is a link of its own:
 
         T = o + m x + L + 2o + x + L + o = (m + 1) x + 2L + 4o
     """
     run = two_stages(clock, m, o, x, latency)
-    assert run.time_s("validation") == approx(o + m * x + latency + o, rel=EXACT)
-    assert run.time_s() == approx((m + 1) * x + 2 * latency + 4 * o, rel=EXACT)
+    assert run.time_s("validation") == exactly(o + m * x + latency + o)
+    assert run.time_s() == exactly((m + 1) * x + 2 * latency + 4 * o)
     (link,) = run.network.route("d1", "d2")
     assert (link.transfers, link.bytes) == (2 * m, 2 * m * FORWARD)
-    assert link.busy_s == approx(2 * m * x, rel=EXACT)
-    assert run.timings["train"].bound.link_s == approx(m * x, rel=EXACT)
+    assert link.busy_s == exactly(2 * m * x)
+    assert run.timings["train"].bound.link_s == exactly(m * x)
     assert run.timings["train"].bound.link in ("d1 -> d2", "d2 -> d1")
 
 
@@ -67,19 +72,19 @@ def test_a_device_of_a_ring_is_as_far_as_its_route_is_long(clock, n, k):
     run = clock.simulate(graph, placement, devices, data, keys=1, **network)
     h = 1 + min(k, n - k)
     there, back = h * (FORWARD / bandwidth + latency), h * (REPORT / bandwidth + latency)
-    assert run.time_s("validation") == approx(m * (there + max(o, LABEL / bandwidth) + back), rel=EXACT)
+    assert run.time_s("validation") == exactly(m * (there + max(o, LABEL / bandwidth) + back))
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_instances_that_are_injected_together_travel_as_one_message(clock, m):
-    """m instances are one transfer of 32m bytes to d1, and are then handled one by one. The labels follow, 24m bytes, and
-    are there before the first batch is done (24m / B <= o). The report of the last one leaves when it is done:
+    """m instances are one transfer of 32m bytes to d1, and are then handled one by one. The labels follow, 24m bytes,
+    and are there before the first batch is done (24m / B <= o). The report of the last one leaves when it is done:
 
         T = 32m / B + m o + 40 / B
     """
     o, bandwidth = 8.0, 64.0
     run = clock.chain([clock.profile(compute=1 / o)], m=m, bandwidth=bandwidth)
-    assert run.time_s("validation") == approx((FORWARD * m + REPORT) / bandwidth + m * o, rel=EXACT)
+    assert run.time_s("validation") == exactly((FORWARD * m + REPORT) / bandwidth + m * o)
     link = run.network.route("controller", "d1")[0]
     assert link.transfers == 4, "data and labels, of two passes"
 
@@ -99,4 +104,4 @@ def test_a_switch_is_two_links_and_what_a_device_sends_shares_the_first(clock, m
     network = {"topology": "switch", "bandwidth": bandwidth, "latency": latency}
     run = clock.chain(kinds, m=m, keys=1, loss_apart=True, **network)
     hops = 3 * 2 * (FORWARD / bandwidth + latency) + 2 * (HOME / bandwidth + latency) + REPORT / bandwidth
-    assert run.time_s() == approx(m * (2 * o + hops), rel=EXACT)
+    assert run.time_s() == exactly(m * (2 * o + hops))
