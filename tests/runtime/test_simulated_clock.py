@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-
 from ampsim.data.dataset import DataSpec, Instance, Messages
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ops import ArraySpec

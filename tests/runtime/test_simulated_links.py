@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pytest
 
-
 from ampsim.data.dataset import DataSpec
 from ampsim.sim.network import Connection
 
