@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from ampsim import blas
 blas.configure()
 
 import numpy as np  # noqa: E402  (after the BLAS has been chosen)
+
+from ampsim.ir.batch import Batch, Direction  # noqa: E402
+from ampsim.ir.graph import Graph, Target  # noqa: E402
+from ampsim.ir.node import Answer, TrainingSetup  # noqa: E402
+from ampsim.ir.structure import StructureTable  # noqa: E402
 
 # A loaded machine is slow now and then; that is no failure.
 settings.register_profile("no-deadline", deadline=None)
@@ -331,3 +337,66 @@ def sample(sample_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small data, in AMPSIM_DATA."""
     monkeypatch.setenv("AMPSIM_DATA", str(sample_data))
     return sample_data
+
+
+class Both:
+    """A node with arithmetic and its twin on shapes alone: what one answers, the other must too, but for the values.
+
+    Compared after each batch: which messages leave, with how many rows; what was computed on; updates and staleness;
+    and what is kept, in bytes and by state. Also that a batch's size can be told without its arrays.
+    """
+
+    def __init__(self, graph: Graph, name: str, setup: TrainingSetup, structures: StructureTable) -> None:
+        self._graph, self._name = graph, name
+        self._real = graph.nodes[name].build(setup, structures)
+        self._shape = graph.nodes[name].build(replace(setup, arithmetic=False), structures)
+        self.updates, self.parameters = 0, self._real.parameters
+
+    def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        payload = tuple(array.astype(np.float32) if array.dtype.kind == "f" else array for array in batch.payload)
+        batch = Batch(batch.states, batch.rows, payload)
+        bare = Batch(batch.states, batch.rows, ())
+        target = Target(self._name, port, direction)
+        assert self._graph.size_bytes(target, bare) == batch.size_bytes
+        real, shape = self._real.answer(direction, port, batch), self._shape.answer(direction, port, bare)
+        assert _without_values(shape) == _without_values(real)
+        assert all(emission.batch.payload == () for emission in shape.emissions)
+        assert self.held() == self._shape.held()
+        assert self.cached_bytes == self._shape.cached_bytes
+        if self.parameters:
+            of_shape = self._shape.parameters
+            assert of_shape
+            assert not of_shape.values
+            assert (of_shape.version, of_shape.size_bytes) == (self.parameters.version, self.parameters.size_bytes)
+        self.updates += real.updates
+        return real
+
+    def end_epoch(self) -> int:
+        """The update with what is left, on both."""
+        if not self.parameters or not self._shape.parameters:
+            return 0
+        updates = self.parameters.end_epoch()
+        assert self._shape.parameters.end_epoch() == updates
+        return updates
+
+    def held(self) -> list[int]:
+        return self._real.held()
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._real.cached_bytes
+
+
+def _without_values(answer: Answer) -> tuple[Any, ...]:
+    """All of an answer that follows from states and row counts, as plain lists."""
+    batches = [(direction, port, batch) for direction, port, batch in answer.emissions]
+    report = [] if answer.report is None else [(None, -1, answer.report)]
+    told = [(direction, port, b.states.tolist(), b.rows.tolist()) for direction, port, b in [*batches, *report]]
+    staleness = None if answer.staleness is None else answer.staleness.tolist()
+    return told, answer.rows, answer.updates, staleness
+
+
+@pytest.fixture(scope="session")
+def both_ways() -> Callable[..., dict[str, Both]]:
+    """`both_ways(graph, setup, structures)`: every node of a graph as a `Both`."""
+    return lambda graph, setup, structures: {name: Both(graph, name, setup, structures) for name in graph.nodes}

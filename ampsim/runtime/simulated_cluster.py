@@ -20,7 +20,7 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.batch import Batch
 from ampsim.ir.graph import CONTROLLER, Graph
-from ampsim.ops.table import Array
+from ampsim.ops.table import Array, Cost
 from ampsim.runtime.cluster import (
     Cluster,
     ClusterEvent,
@@ -356,7 +356,8 @@ class SimulatedCluster(Cluster):
         duration_s = device.durations_s.get(key)
         if duration_s is None:
             target = handled.target
-            work = self._graph.nodes[target.node].work(target.direction, handled.rows)
+            # What only waits for a partner computes on no rows, and reads no weights either.
+            work = self._graph.nodes[target.node].work(target.direction, handled.rows) if handled.rows else Cost()
             if handled.updates:
                 work += device.core.update_cost(target.node)
             duration_s = device.durations_s[key] = device.profile.duration_s(work)

@@ -110,3 +110,21 @@ def test_another_seed_node_or_parameter_has_other_first_values():
         for name in ("linear1.weight", "linear1.bias", "linear2.weight", "linear11.weight")
     }
     assert len(set(drawn.values())) == len(drawn)
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 0), ("momentum", 1), ("adam", 2)])
+def test_without_arithmetic_there_are_no_values_and_updates_are_only_counted(optimizer, copies):
+    chosen = OPTIMIZERS[optimizer](learning_rate=0.5)
+    parameters = ParameterSet("linear1", SPECS, 0, chosen, 2, arithmetic=False)
+    real = ParameterSet("linear1", SPECS, 0, chosen, 2)
+    assert parameters.values == {}
+    for counts in (1, 1, 3, 1):
+        parameters.accumulate({}, counts)
+        real.accumulate(gradients(), counts)
+        assert parameters.update_if_due() == real.update_if_due()
+    assert parameters.end_epoch() == real.end_epoch() == 1
+    assert parameters.end_epoch() == 0
+    assert parameters.version == real.version == 3
+    sizes = parameters.values_bytes, parameters.size_bytes
+    assert sizes == (real.values_bytes, real.size_bytes) == (4 * 9, (2 + copies) * 4 * 9)
+    assert parameters.update_cost == chosen.cost(9)

@@ -15,7 +15,7 @@ from ampsim.ir.graph import CONTROLLER, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import StructureTable
-from ampsim.ops import ArraySpec, Cost, Op, Optimizer
+from ampsim.ops import OPTIMIZERS, ArraySpec, Cost, Op, Optimizer
 
 FORWARD, BACKWARD, INFERENCE = Direction
 SCHEMA = StateSchema((Field("instance", 59), Field("t", 4)))
@@ -198,9 +198,9 @@ def loss_of(graph, nodes, injected):
     return sum(loss / rows for loss, _, rows in wires.reports.values())
 
 
-def trained(graph, injected, random, in_flight):
+def trained(graph, injected, random, in_flight, nodes=None):
     """The wires after training on all messages, `in_flight` of them at a time."""
-    wires = Wires(graph, live(graph), random)
+    wires = Wires(graph, nodes or live(graph), random)
     left = list(injected)
     while left or wires.pending:
         going = len(wires.home) // len(graph.inputs)
@@ -297,6 +297,28 @@ def test_gradients_are_the_same_in_any_order_and_any_batches(plan, loss, rows, i
     expected = revealed(one_at_a_time.nodes)
     for parameter, gradient in revealed(shuffled.nodes).items():
         np.testing.assert_allclose(gradient, expected[parameter], rtol=1e-8, atol=1e-9)
+
+
+@settings(max_examples=50)
+@given(plans, losses, row_counts, st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32))
+def test_on_shapes_alone_nodes_send_keep_and_update_as_with_arithmetic(
+    both_ways, plan, loss, rows, in_flight, frequency, seed
+):
+    graph, draws = build(plan, loss)
+    setup = TrainingSetup(0, OPTIMIZERS["momentum"](learning_rate=1e-6), frequency)
+    nodes = both_ways(graph, setup, StructureTable())
+    wires = trained(graph, list(instances(draws, rows)), Random(seed), in_flight, nodes)
+    assert len(wires.reports) == len(rows)
+    for messages in instances(draws, rows):
+        wires.reports.clear()
+        wires.inject(messages, INFERENCE)
+        wires.run()
+    for node in nodes.values():
+        assert (node.held(), node.cached_bytes) == ([], 0)
+        if node.parameters:
+            # Messages came one gradient each: at most so many updates, and one for what is left.
+            assert node.updates <= len(rows) // frequency
+            assert node.updates + node.end_epoch() == node.parameters.version > 0
 
 
 def test_a_message_that_is_lost_shows_in_what_the_nodes_hold():

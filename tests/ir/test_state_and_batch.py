@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.batch import Batch, Direction, concatenate
+from ampsim.ir.batch import Batch, Direction, concatenate, total_rows
 from ampsim.ir.state import Field, StateSchema
 
 
@@ -108,3 +108,9 @@ def test_directions_are_the_numbers_of_the_wire():
         ("BACKWARD", 1),
         ("INFERENCE", 2),
     ]
+
+
+@given(st.lists(st.integers(1, 2**40), max_size=6))
+def test_the_rows_of_some_messages_are_added_up(rows):
+    found = total_rows(np.array(rows, np.int64))
+    assert (type(found), found) == (int, sum(rows))

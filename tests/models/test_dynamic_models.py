@@ -15,7 +15,7 @@ from ampsim.data.dataset import SPLITS, TRAIN, Split
 from ampsim.ir.batch import Direction
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ir.node import TrainingSetup
-from ampsim.ops import Cost, Optimizer
+from ampsim.ops import OPTIMIZERS, Cost, Optimizer
 from ampsim.runtime.controller_core import ControllerCore, Plan
 from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
@@ -110,6 +110,24 @@ def test_inference_gives_the_losses_of_training_and_leaves_no_trace(dynamic, dat
             assert all(node.parameters.values[key] is value for key, value in before[name].items())
 
 
+@settings(max_examples=20)
+@given(data=st.data(), in_flight=any_number, frequency=any_number, seed=seeds)
+def test_on_shapes_alone_every_node_sends_keeps_and_updates_as_with_arithmetic(
+    both_ways, model, data, in_flight, frequency, seed
+):
+    instances = data.draw(model.instances())
+    wires = model.wires(np.float32, Random(seed))
+    setup = TrainingSetup(0, OPTIMIZERS["adam"](learning_rate=1e-6), frequency)
+    wires.nodes = both_ways(model.graph, setup, wires.structures)
+    wires.run(instances, in_flight=in_flight)
+    wires.reports.clear()
+    wires.run(instances, INFERENCE, in_flight=in_flight)
+    for node in wires.nodes.values():
+        assert (node.held(), node.cached_bytes) == ([], 0)
+        if node.parameters:
+            assert node.updates + node.end_epoch() == node.parameters.version
+
+
 @settings(max_examples=5)
 @given(data=st.data(), seed=seeds)
 def test_gradient_of_the_whole_model_is_the_central_difference(dynamic, data, seed):
@@ -151,7 +169,7 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
     setup = TrainingSetup(0, REVEAL, NEVER)
     cores = {name: DeviceCore(name, small.graph, placement, setup, max_batch) for name in names}
     controller = ControllerCore(Plan(1, max_active_keys), small.graph, placement, InMemory(small.spec, instances))
-    actions, gradients = controller.start(0.0), {}
+    actions, gradients = controller.next_pass(), {}
     while True:
         for ended in actions:
             if isinstance(ended, PassEnded):  # the first one is that of training
@@ -160,7 +178,7 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
         for action in actions:
             match action:
                 case Send(device, target, batch):
-                    cores[device].handle(Deliver(target, batch))
+                    cores[device].handle(Deliver(target, batch, CONTROLLER))
                 case SendStructure(hosts, instance, structure):
                     # After the messages that ask for it, which have to wait.
                     events += [(host, DeliverStructure(instance, structure)) for host in hosts]
@@ -176,17 +194,17 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
                     case Parameters(values):
                         gradients.update(values)
                     case EpochEnded():
-                        actions += controller.handle(DeviceEndedEpoch(host), 0.0)
+                        actions += controller.handle(DeviceEndedEpoch(host))
         while not actions:
             name = random.choice([name for name in names if cores[name].has_work])
             for action in cores[name].handle(Turn()):
                 match action:
                     case Report():
-                        actions += controller.handle(action, 0.0)
+                        actions += controller.handle(action)
                     case Send(device, target, batch) if device == CONTROLLER:
-                        actions += controller.handle(Home(batch), 0.0)
+                        actions += controller.handle(Home(batch))
                     case Send(device, target, batch):
-                        cores[device].handle(Deliver(target, batch))
+                        cores[device].handle(Deliver(target, batch, name))
 
 
 @settings(max_examples=10)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ampsim.ops import OPS, ArraySpec, Cost, Op, check_gradients, elementwise, register
+from ampsim.ops.saved import saved_bytes
 from ampsim.ops.table import RowGradient, dense
 
 DRAW = np.random.default_rng(7)
@@ -120,6 +121,32 @@ def test_the_cost_rule_counts_the_bytes_that_are_written(op):
     # A gradient of rows holds on to what came in; a device without such a trick writes them out.
     gradients = [np.array(dw.rows) if isinstance(dw, RowGradient) else dw for dw in dparameters.values()]
     assert backward.bytes_written == bytes_made([*dinputs, *gradients], given=doutputs)
+
+
+@pytest.mark.parametrize("op", [op for op in SHIPPED if op.metric is None], ids=lambda op: op.name)
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_is_kept_for_the_way_back_is_known_without_the_arrays(op, times):
+    """Of several messages that each have the example's rows. Losses go both ways at once, and keep nothing."""
+    inputs, options = EXAMPLES[op.name]
+    inputs = [np.concatenate([x] * times) for x in inputs]
+    rows = np.concatenate([messages(op)] * times)
+    rule = op.parameters(*specs(inputs), **options)
+    parameters = {name: spec.initialise(np.random.default_rng(0), spec.shape) for name, spec in rule.items()}
+    _, saved = op.forward(parameters, *inputs, **options, **({"rows": rows} if op.segmented else {}))
+    per_row, per_message = saved_bytes(op, specs(inputs), options)
+    assert per_row * len(inputs[0]) + per_message * len(rows) == sum(array.nbytes for array in saved)
+    assert op.segmented or per_message == 0
+
+
+def test_an_op_that_refuses_to_be_tried_counts_its_inputs_and_outputs():
+    def picky(parameters, x, *, rows):
+        raise ValueError("a message must have 99 rows")
+
+    def shape(x):
+        return (ArraySpec((3,), "float64"),)
+
+    op = Op("picky", picky, picky, shape, lambda rows, x: (Cost(), Cost()), segmented=True)
+    assert saved_bytes(op, [ArraySpec((5,))], {}) == (5 * 4 + 3 * 8, 0)
 
 
 def bytes_made(arrays, given):

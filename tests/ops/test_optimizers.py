@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ampsim.ops import OPTIMIZERS
+from ampsim.ops import OPTIMIZERS, Cost
 
 every_optimizer = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 STEPS, SIZE = 5, 4
@@ -105,3 +105,36 @@ def test_the_options_and_their_bounds_can_be_read_from_the_signature(name):
         bounds = hints[option].__metadata__
         assert bounds in ((Gt(0),), (Ge(0), Lt(1)))
     assert factory(learning_rate=0.1).name == name
+
+
+class Counting(np.ndarray):
+    """An array that counts the operations on its values: each ufunc does one per value."""
+
+    flops = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
+        plain = [x.view(np.ndarray) if isinstance(x, Counting) else x for x in inputs]
+        into = tuple(x.view(np.ndarray) for x in out)
+        found = getattr(ufunc, method)(*plain, **({"out": into} if out else {}), **options)
+        Counting.flops += np.size(found)
+        return out[0] if out else found.view(Counting)
+
+
+@every_optimizer
+@pytest.mark.parametrize("values", [1, 7])
+def test_the_cost_of_an_update_counts_its_operations_and_what_it_reads_and_writes(name, values):
+    optimizer = OPTIMIZERS[name](learning_rate=0.1)
+    value, gradient = (np.ones(values, np.float32).view(Counting) for _ in range(2))
+    state = tuple(array.view(Counting) for array in optimizer.initial_state(np.ones(values, np.float32)))
+    Counting.flops = 0
+    _, after = optimizer.update(value, gradient, state, 1, 1.0)
+    cost = optimizer.cost(values)
+    read = value.nbytes + gradient.nbytes + sum(array.nbytes for array in state)
+    written = value.nbytes + sum(array.nbytes for array in after)
+    assert (cost.bytes_read, cost.bytes_written) == (read, written)
+    assert cost.flops == Counting.flops
+
+
+@every_optimizer
+def test_an_update_of_nothing_costs_nothing(name):
+    assert OPTIMIZERS[name](learning_rate=0.1).cost(0) == Cost()

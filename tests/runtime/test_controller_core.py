@@ -16,6 +16,8 @@ from ampsim.runtime.controller_events import (
     DeviceEndedEpoch,
     EndEpochOnDevices,
     Home,
+    Injected,
+    InjectionsKnown,
     PassEnded,
     StartPass,
     TrainingEnded,
@@ -51,8 +53,9 @@ class Examples:
             yield Instance({"x": Messages((x,)), "y": Messages((rows % 3,))}, size=len(rows))
 
 
-def controller(graph=CLASSES, epochs=1, in_flight=2, stop_at=None, at_once=1, **sizes):
-    return ControllerCore(Plan(epochs, in_flight, stop_at or {}, at_once), graph, PLACEMENT, Examples(**sizes))
+def controller(graph=CLASSES, epochs=1, in_flight=2, stop_at=None, at_once=1, follows=False, **sizes):
+    plan = Plan(epochs, in_flight, stop_at or {}, at_once)
+    return ControllerCore(plan, graph, PLACEMENT, Examples(**sizes), follows)
 
 
 def home(*keys):
@@ -80,18 +83,16 @@ class Cluster:
 
     def __init__(self, core, choose=lambda events: 0, figures=lambda split, key: (1.0, 0.5)):
         self.core, self.choose, self.figures = core, choose, figures
-        self.events, self.passes, self.most, self.log = [], [], 0, []
+        self.events, self.passes, self.most, self.log, self.injected = [], [], 0, [], []
         self.ended = None
 
     def run(self):
-        self.act(self.core.start(0.0))
-        clock = 0.0
+        self.act(self.core.next_pass())
         while self.events:
-            clock += 1.0
             event = self.events.pop(self.choose(self.events))
             if not isinstance(event, DeviceEndedEpoch):
                 assert self.core.in_flight > 0
-            self.act(self.core.handle(event, clock))
+            self.act(self.core.handle(event))
             self.most = max(self.most, self.core.in_flight)
         return self
 
@@ -104,12 +105,15 @@ class Cluster:
                     assert self.core.in_flight == 0
                     assert not self.events
                     self.events += [DeviceEndedEpoch(device) for device in ("d1", "d2")]
+                case Injected(instances):
+                    self.injected.append((self.core.split, instances))
                 case StartPass():
                     assert not self.events
                     self.log.append((action.epoch, action.split))
                 case PassEnded():
                     assert not self.events
                     self.passes.append(action)
+                    self.act(self.core.next_pass())
                 case TrainingEnded():
                     self.ended = action
 
@@ -190,8 +194,8 @@ def test_training_goes_forward_and_back_and_the_other_passes_only_forward():
 
 
 def test_an_instance_is_sent_on_every_input_to_the_device_that_hosts_its_reader():
-    start, first, second = controller(in_flight=1).start(0.0)
-    assert start == StartPass(1, TRAIN)
+    start, injected, first, second = controller(in_flight=1).next_pass()
+    assert (start, injected) == (StartPass(1, TRAIN), Injected(1))
     assert (first.device, first.target) == ("d1", ("linear", 0, Direction.FORWARD))
     assert (second.device, second.target) == ("d2", ("loss", 1, Direction.FORWARD))
     assert first.batch.states.tolist() == second.batch.states.tolist() == [[0]]
@@ -202,76 +206,137 @@ def test_an_instance_is_sent_on_every_input_to_the_device_that_hosts_its_reader(
 
 def test_the_last_minibatch_may_be_smaller_and_counts_as_what_it_holds():
     core = controller(in_flight=9, train=5, batch=2)
-    assert [send.batch.rows.tolist() for send in sends(core.start(0.0))] == [[2, 2, 1], [2, 2, 1]]
+    assert [send.batch.rows.tolist() for send in sends(core.next_pass())] == [[2, 2, 1], [2, 2, 1]]
     passes = Cluster(controller(in_flight=9, train=5, batch=2)).run().passes
     assert [ended.instances for ended in passes] == [5, 2, 2]
 
 
 def test_a_training_instance_is_in_flight_until_all_that_was_sent_for_it_is_back_and_its_loss_is_known():
     core = controller(in_flight=1)
-    core.start(0.0)
+    core.next_pass()
     for event in (home(0), report(0)):
-        assert core.handle(event, 1.0) == []
+        assert core.handle(event) == []
         assert core.keys_in_flight() == [0]
-    assert kinds(core.handle(home(0), 2.0)) == ["Send", "Send"]
+    assert kinds(core.handle(home(0))) == ["Injected", "Send", "Send"]
     assert core.keys_in_flight() == [1]
 
 
 def test_messages_that_come_home_together_count_each():
     core = controller(in_flight=2)
-    core.start(0.0)
-    core.handle(merged([report(0), report(1)]), 1.0)
-    assert kinds(core.handle(home(0, 1, 1, 0), 1.0)) == ["Send", "Send"]
+    core.next_pass()
+    core.handle(merged([report(0), report(1)]))
+    assert kinds(core.handle(home(0, 1, 1, 0))) == ["Injected", "Send", "Send"]
     assert core.keys_in_flight() == [2]
 
 
 def finish_training(core):
     """Bring home the three instances of the training pass; the last actions."""
-    core.start(0.0)
+    core.next_pass()
     for key in range(3):
-        core.handle(report(key), 1.0)
-        actions = core.handle(home(key, key), 2.0)
+        core.handle(report(key))
+        actions = core.handle(home(key, key))
     return actions
 
 
 def test_the_end_of_an_epoch_waits_for_every_device():
     core = controller(in_flight=1)
     assert finish_training(core) == [EndEpochOnDevices()]
-    assert core.handle(DeviceEndedEpoch("d2"), 3.0) == []
-    ended, started, *_ = core.handle(DeviceEndedEpoch("d1"), 5.0)
-    assert (ended.split, ended.duration_s) == (TRAIN, 5.0)
-    assert started == StartPass(1, VALIDATION)
+    assert core.handle(DeviceEndedEpoch("d2")) == []
+    (ended,) = core.handle(DeviceEndedEpoch("d1"))
+    assert (ended.split, ended.instances) == (TRAIN, 6)
+    assert core.next_pass()[0] == StartPass(1, VALIDATION)
 
 
 def test_an_end_of_epoch_from_a_device_without_nodes_ends_no_pass():
     core = controller(in_flight=1)
     finish_training(core)
-    core.handle(DeviceEndedEpoch("d1"), 3.0)
-    core.handle(DeviceEndedEpoch("d2"), 3.0)
-    assert core.handle(DeviceEndedEpoch("idle"), 3.0) == []
+    core.handle(DeviceEndedEpoch("d1"))
+    core.handle(DeviceEndedEpoch("d2"))
+    core.next_pass()
+    assert core.handle(DeviceEndedEpoch("idle")) == []
     assert (core.split, core.keys_in_flight()) == (VALIDATION, [3])
 
 
 @pytest.mark.parametrize("event", [home(99), report(99), home(0, 99)])
 def test_a_message_for_an_instance_that_is_not_in_flight_is_an_error_that_names_it(event):
     core = controller()
-    core.start(0.0)
+    core.next_pass()
     with pytest.raises(ProtocolError, match="instance 99, which is not in flight"):
-        core.handle(event, 1.0)
+        core.handle(event)
 
 
 def test_an_instance_that_has_come_home_may_not_come_again():
     core = controller(in_flight=1)
-    core.start(0.0)
-    core.handle(report(0), 1.0)
-    core.handle(home(0, 0), 1.0)
+    core.next_pass()
+    core.handle(report(0))
+    core.handle(home(0, 0))
     with pytest.raises(ProtocolError, match="instance 0"):
-        core.handle(home(0), 1.0)
+        core.handle(home(0))
 
 
-def test_the_time_of_a_pass_is_from_its_start_to_its_end():
-    first, second, third = Cluster(controller(in_flight=1, train=2)).run().passes
-    assert (first.duration_s, second.duration_s, third.duration_s) == (5.0, 1.0, 1.0)
+def test_a_pass_that_has_ended_waits_until_the_next_one_is_asked_for():
+    core = controller(in_flight=1)
+    finish_training(core)
+    core.handle(DeviceEndedEpoch("d1"))
+    assert kinds(core.handle(DeviceEndedEpoch("d2"))) == ["PassEnded"]
+    assert (core.split, core.keys_in_flight()) == (TRAIN, [])
+    assert kinds(core.next_pass()) == ["StartPass", "Injected", "Send", "Send"]
+    assert core.split == VALIDATION
+
+
+@pytest.mark.parametrize(("stop", "then"), [(True, (1, TEST)), (False, (2, TRAIN))])
+def test_whether_training_goes_on_after_validation_may_be_said_from_outside(stop, then):
+    """A simulation on shapes cannot know what the metrics are."""
+    core = controller(epochs=2, in_flight=1, stop_at={"validation.accuracy": 0.5}, train=0)
+    (started, *_) = core.next_pass()
+    for device in ("d1", "d2"):
+        core.handle(DeviceEndedEpoch(device))
+    core.next_pass()
+    assert kinds(core.handle(report(0))) == ["PassEnded"]
+    started = core.next_pass(stop=stop)[0]
+    assert (started.epoch, started.split) == then
+
+
+@given(
+    in_flight=st.integers(1, 6),
+    at_once=st.integers(1, 8),
+    examples=st.integers(1, 12),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_controller_that_follows_injects_as_it_is_told_and_never_more_than_are_free(
+    in_flight, at_once, examples, random
+):
+    """It is told what another controller did, whenever that is; its own devices may be quicker or slower."""
+    rules = {"in_flight": in_flight, "at_once": at_once, "batch": 1, "train": examples}
+    leader = Cluster(controller(**rules), choose=lambda events: random.randrange(len(events))).run()
+    told = [instances for _, instances in leader.injected]
+
+    def some(events):
+        # Now and then it hears of some more of the injections, and surely when nothing else is left to happen.
+        if told and (events is None or random.random() < 0.5):
+            sizes = [told.pop(0) for _ in range(random.randint(1, len(told)))]
+            follower.act(follower.core.handle(InjectionsKnown(sizes)))
+        return random.randrange(len(events)) if events else 0
+
+    follower = Cluster(controller(**rules, follows=True), choose=some)
+    follower.act(follower.core.next_pass())
+    while follower.ended is None:
+        if follower.events:
+            follower.act(follower.core.handle(follower.events.pop(some(follower.events))))
+        else:
+            assert told, "it waits for what it was not told"
+            some(None)
+        assert follower.core.in_flight <= in_flight
+    assert follower.injected == leader.injected
+
+
+def test_on_shapes_reports_have_no_figures_and_a_pass_no_means():
+    core = controller(in_flight=1, train=2)
+    core.next_pass()
+    core.handle(Report(Batch(np.array([[0]]), np.array([1]), ())))
+    assert kinds(core.handle(home(0, 0))) == ["EndEpochOnDevices"]
+    core.handle(DeviceEndedEpoch("d1"))
+    assert core.handle(DeviceEndedEpoch("d2")) == [PassEnded(1, TRAIN, {}, 2)]
 
 
 @given(
@@ -283,9 +348,9 @@ def test_means_do_not_depend_on_the_order_of_the_reports_to_the_bit(figures, ran
     means = []
     for keys in (range(len(figures)), order):
         core = controller(in_flight=len(figures), train=len(figures), batch=1)
-        core.start(0.0)
+        core.next_pass()
         for key in keys:
-            core.handle(report(key, figures[key], figures[key] / 3), 1.0)
+            core.handle(report(key, figures[key], figures[key] / 3))
         means.append(core.means())
     assert means[0] == means[1]
     exact = sum(map(Fraction, figures)) / len(figures)
@@ -294,12 +359,16 @@ def test_means_do_not_depend_on_the_order_of_the_reports_to_the_bit(figures, ran
 
 def test_means_are_over_examples_and_named_as_the_model_names_them():
     core = controller(graph=VALUES, in_flight=2, batch=3)
-    core.start(0.0)
-    core.handle(merged([report(0, loss=6.0, metric=3.0, rows=3), report(1, loss=2.0, metric=1.0, rows=1)]), 1.0)
+    core.next_pass()
+    core.handle(merged([report(0, loss=6.0, metric=3.0, rows=3), report(1, loss=2.0, metric=1.0, rows=1)]))
     assert core.means() == {"loss": 2.0, "mae": 1.0}
-    core.handle(home(0, 0), 1.0)
+    core.handle(home(0, 0))
     assert (core.instances_done, core.instances_expected) == (3, 6)
-    assert set(controller().means()) == {"loss", "accuracy"}
+    classes = controller()
+    classes.next_pass()
+    assert classes.means() == {}
+    classes.handle(report(0))
+    assert set(classes.means()) == {"loss", "accuracy"}
 
 
 def epochs_until(graph, target, metric_of_epoch):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import Target
-from ampsim.runtime.queues import MessageQueues
+from ampsim.runtime.queues import Entry, MessageQueues
 
 FORWARD, BACKWARD, INFERENCE = Direction
 TARGETS = [
@@ -26,7 +26,10 @@ def batch_of(keys):
 
 
 class Naive:
-    """The same as MessageQueues, on one list of keys: looks through everything, every time."""
+    """The same as MessageQueues, on one list of keys: looks through everything, every time.
+
+    Each batch has the number of its entry; what is taken is told with how many messages are of which entry.
+    """
 
     def __init__(self):
         self.waiting = []
@@ -48,14 +51,15 @@ class Naive:
         target, keys, _ = oldest[0]
         if len(keys) > max_batch:
             oldest[0][1] = keys[max_batch:]
-            return target, keys[:max_batch]
-        taken = []
+            return target, keys[:max_batch], [(oldest[0][2], max_batch)]
+        taken, parts = [], []
         for entry in [entry for entry in oldest if entry[0] == target]:
             if len(taken) + len(entry[1]) > max_batch:
                 break
             taken += entry[1]
+            parts.append((entry[2], len(entry[1])))
             self.waiting.remove(entry)
-        return target, taken
+        return target, taken, parts
 
 
 steps = st.lists(
@@ -82,9 +86,9 @@ def test_queues_do_what_a_list_of_everything_that_waits_would_do(steps, max_batc
         if expected is None:
             assert found is None
             return
-        target, batch = found
+        target, batch, parts = found
         keys = list(map(tuple, batch.states.tolist()))
-        assert (target, keys) == expected
+        assert (target, keys, [(entry.number, messages) for entry, messages in parts]) == expected
         assert batch.rows.tolist() == [row_counts[key] for key in keys]
         assert batch.payload[0].tolist() == [number for _, number in keys for _ in range(row_counts[_, number])]
 
@@ -97,31 +101,30 @@ def test_queues_do_what_a_list_of_everything_that_waits_would_do(steps, max_batc
             number += len(messages)
             row_counts.update(zip(keys, rows, strict=True))
             payload = np.repeat([number for _, number in keys], rows).astype(np.float32)
-            queues.put(target, Batch(np.array(keys), np.array(rows), (payload,)))
+            queues.put(target, Batch(np.array(keys), np.array(rows), (payload,)), Entry("d0", naive.arrivals))
             naive.put(target, keys)
         else:
             take(step[1])
-        waiting = [key for _, keys, _ in naive.waiting for key in keys]
-        assert queues.messages == len(waiting)
-        assert queues.size_bytes == sum(2 * 8 + 8 + 4 * row_counts[key] for key in waiting)
+        assert queues.messages == sum(len(keys) for _, keys, _ in naive.waiting)
+        assert queues.ready == bool(naive.waiting)
     while naive.waiting:
         take(max_batch)
-    assert (queues.take(1), queues.messages, queues.size_bytes) == (None, 0, 0)
+    assert (queues.take(1), queues.messages, queues.ready) == (None, 0, False)
 
 
 def taken(queues, max_batch):
     """Everything that waits, in the order in which it is taken: `a+ 1 2` is forward messages 1 and 2 of a."""
     order = []
     while (found := queues.take(max_batch)) is not None:
-        target, batch = found
+        target, batch, _ = found
         order.append(f"{target.node}{'+-'[target.direction is BACKWARD]} {' '.join(map(str, batch.states[:, 0]))}")
     return order
 
 
 def queues_with(*batches):
     queues = MessageQueues(ORDER)
-    for target, *keys in batches:
-        queues.put(target, batch_of(keys))
+    for number, (target, *keys) in enumerate(batches):
+        queues.put(target, batch_of(keys), Entry("d0", number))
     return queues
 
 
@@ -170,12 +173,23 @@ def test_a_batch_above_the_limit_is_split_and_keeps_its_place():
 
 def test_what_arrives_between_turns_may_overtake_only_if_it_is_backward():
     queues = queues_with((A, 1, 2, 3))
-    assert queues.take(2)[1].states[:, 0].tolist() == [1, 2]
-    queues.put(B, batch_of([4]))
-    queues.put(A_BACK, batch_of([5]))
+    assert queues.take(2).batch.states[:, 0].tolist() == [1, 2]
+    queues.put(B, batch_of([4]), Entry("d0", 1))
+    queues.put(A_BACK, batch_of([5]), Entry("d0", 2))
     assert taken(queues, 2) == ["a- 5", "a+ 3", "b+ 4"]
 
 
 def test_ports_of_one_node_are_not_merged():
     queues = queues_with((A, 1), (Target("a", 1, FORWARD), 2), (A, 3))
     assert taken(queues, 8) == ["a+ 1 3", "a+ 2"]
+
+
+def test_what_is_taken_is_told_by_the_entries_that_it_came_in():
+    """Two messages of the first entry; then its last one, split off, together with what came behind it."""
+    queues = MessageQueues(ORDER)
+    first, second = Entry("d1", 7), Entry("d2", 0)
+    queues.put(A, batch_of([1, 2, 3]), first)
+    queues.put(A, batch_of([4]), second)
+    told = [[(entry, messages) for entry, messages in queues.take(2).parts] for _ in range(2)]
+    assert told == [[(first, 2)], [(first, 1), (second, 1)]]
+    assert told[0][0][0] is told[1][0][0] is first, "the entry itself: what is noted on it is not lost"

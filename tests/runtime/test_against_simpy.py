@@ -1,0 +1,416 @@
+"""The simulated clock against a second implementation of the same rules, on SimPy: processes instead of cores.
+
+It is written from docs/devices.md and docs/network.md, and shares no code with ampsim. Its rules in short:
+
+- A device does one batch at a time, here one message: backward before forward, the oldest instance first, of one
+  instance what came first; what it sends to itself comes before what arrives meanwhile.
+- A batch takes overhead + max(flops / compute, bytes / memory bandwidth), and only the overhead if it has to wait for a
+  partner. Each `frequency` gradients a node updates, which is part of the turn; what is left over at the end of the
+  epoch is updated then, one node of a device after the other.
+- Messages leave when their turn ends: a loss's report, and then by the ports of the node in their order.
+- Links are first-come queues; a message is stored and forwarded. A state has 8 bytes here, the number of rows 8.
+- The controller takes no time. It injects as many instances as may be in flight, those that go together as one message
+  for each input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from itertools import pairwise
+from math import isqrt
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ampsim.data.dataset import DataSpec, Instance, Messages
+from ampsim.ir.builder import GraphBuilder
+from ampsim.ops import OPS, ArraySpec, Cost, Op, ParameterSpec
+from ampsim.ops.linear import zeros
+from ampsim.runtime.spec import Choice
+
+STAGE, JOIN, FORK, LOSS = "stage", "join", "fork", "loss"
+CONTROLLER = "controller"
+FORWARD, BACKWARD, INFERENCE = range(3)
+Port = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A node: where its inputs come from, how wide its output is, and (flops, bytes) a row; `values` are its weights,
+    one byte of each of which is moved in a batch.
+    """
+
+    kind: str
+    inputs: tuple[Port, ...]
+    width: int
+    forward: tuple[float, float] = (0.0, 0.0)
+    backward: tuple[float, float] = (0.0, 0.0)
+    values: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a cluster, and what is trained; `devices` have overhead, compute and memory bandwidth."""
+
+    nodes: dict[str, Kind]
+    inputs: dict[str, int]
+    placement: dict[str, str]
+    devices: dict[str, tuple[float, float, float]]
+    rows: list[int]
+    keys: int
+    at_once: int
+    frequency: int
+    topology: str
+    latency: float
+    bandwidth: float
+
+
+def draw_case(random: Random) -> Case:
+    """Chains with branches and a second input here and there, on a few devices."""
+    nodes: dict[str, Kind] = {}
+    inputs = {f"x{number}": random.randint(1, 6) for number in range(random.randint(1, 2))}
+
+    def costs() -> tuple[float, float]:
+        return random.uniform(1, 10), random.uniform(1, 10)
+
+    def width(wire: Port) -> int:
+        return list(inputs.values())[wire[1]] if wire[0] == CONTROLLER else nodes[wire[0]].width
+
+    def add(kind: str, *wires: Port) -> Port:
+        name = f"n{len(nodes)}"
+        values = random.randint(1, 9) if kind != FORK else 0
+        nodes[name] = Kind(kind, wires, width(wires[0]), costs(), costs(), values)
+        return name, 0
+
+    def stages(wire: Port, count: int) -> Port:
+        for _ in range(count):
+            wire = add(STAGE, wire)
+        return wire
+
+    wires = [stages((CONTROLLER, index), random.randint(1, 2)) for index in range(len(inputs))]
+    wire = wires[0] if len(wires) == 1 else add(JOIN, *wires)
+    for _ in range(random.randint(0, 2)):
+        if random.random() < 0.5:
+            wire = add(STAGE, wire)
+        else:
+            fork, _ = add(FORK, wire)
+            wire = add(JOIN, *(stages((fork, port), random.randint(0, 2)) for port in (0, 1)))
+    nodes["loss"] = Kind(LOSS, (wire, (CONTROLLER, len(inputs))), 0, costs(), costs())
+    count = random.randint(1, 5)
+    devices = {
+        f"d{number}": (random.choice([0.0, random.uniform(0.1, 3)]), random.uniform(1, 9), random.uniform(1, 9))
+        for number in range(count)
+    }
+    return Case(
+        nodes=nodes,
+        inputs=inputs,
+        placement={name: f"d{random.randrange(count)}" for name in nodes},
+        devices=devices,
+        rows=[random.randint(1, 3) for _ in range(random.randint(1, 8))],
+        keys=random.randint(1, 5),
+        at_once=random.randint(1, 3),
+        frequency=random.choice([1, 2, 3, 100]),
+        topology=random.choice(["full", "switch", "ring", "mesh"]),
+        latency=random.uniform(0.0, 2.0),
+        bandwidth=random.choice([20.0, 100.0, 1e4]) * random.uniform(1, 2),
+    )
+
+
+@dataclass
+class Outcome:
+    """When each device began which turn, how long it was busy, and when all was done."""
+
+    turns: dict[str, list[tuple[str, int, float]]] = field(default_factory=lambda: defaultdict(list))
+    busy_s: Counter[str] = field(default_factory=Counter)
+    duration_s: float = 0.0
+
+
+class Model:
+    """One pass of a case."""
+
+    def __init__(self, case: Case, training: bool) -> None:
+        self.case, self.training = case, training
+        self.env = simpy.Environment()
+        self.outcome = Outcome()
+        self.readers = {
+            wire: (name, port) for name, kind in case.nodes.items() for port, wire in enumerate(kind.inputs)
+        }
+        self.links: dict[tuple[str, str], simpy.Resource] = {}
+        self.queues: dict[str, list[Any]] = {name: [] for name in case.devices}
+        self.arrivals: Counter[str] = Counter()
+        self.awaken: dict[str, simpy.Event] = {}
+        self.partners: Counter[Any] = Counter()
+        self.gradients: Counter[str] = Counter()
+        self.waiting = list(range(len(case.rows)))
+        self.missing: Counter[int] = Counter()
+        self.done = self.env.event()
+        for name in case.devices:
+            self.env.process(self.device(name))
+
+    def run(self) -> Outcome:
+        self.inject()
+        self.env.run(until=self.done)
+        left: Counter[str] = Counter()
+        for name, gradients in self.gradients.items():
+            if gradients:
+                left[self.case.placement[name]] += self.seconds(name, 0, 0, updates=1)
+        self.outcome.busy_s.update(left)
+        self.outcome.duration_s = self.env.now + max(left.values(), default=0.0)
+        return self.outcome
+
+    # The controller.
+
+    def inject(self) -> None:
+        free = self.case.keys - len(self.missing)
+        if not self.waiting or (self.missing and free < min(self.case.at_once, self.case.keys)) or not free:
+            return
+        together, self.waiting = self.waiting[:free], self.waiting[free:]
+        for instance in together:
+            # A backward message for each input and the label, and the loss's report.
+            self.missing[instance] = len(self.case.inputs) + 2 if self.training else 1
+        for index in range(len(self.case.inputs) + 1):
+            target = self.readers[CONTROLLER, index]
+            self.carry(CONTROLLER, target, FORWARD if self.training else INFERENCE, together)
+
+    def come_home(self, instance: int) -> None:
+        self.missing[instance] -= 1
+        if not self.missing[instance]:
+            del self.missing[instance]
+            self.inject()
+        if not self.missing and not self.waiting:
+            self.done.succeed()
+
+    # Devices.
+
+    def device(self, name: str) -> Any:
+        queue = self.queues[name]
+        while True:
+            while not queue:
+                self.awaken[name] = self.env.event()
+                yield self.awaken[name]
+            yield self.last_of_all()
+            _, _, _, target, direction, instance = heappop(queue)
+            self.outcome.turns[name].append((target[0], direction, self.env.now))
+            duration, sends = self.answer(target, direction, instance)
+            for destination, way in sends:
+                if self.host(destination) == name:
+                    self.put(name, destination, way, instance)
+            self.outcome.busy_s[name] += duration
+            yield self.env.timeout(duration)
+            for destination, way in sends:
+                if self.host(destination) != name:
+                    self.carry(name, destination, way, [instance])
+
+    def last_of_all(self) -> simpy.Event:
+        """An event that comes after all others of this time: what arrives now is there when a device chooses."""
+        event = self.env.event()
+        event._ok, event._value = True, None
+        self.env.schedule(event, priority=2)
+        return event
+
+    def put(self, name: str, target: Port, direction: int, instance: int, place: int | None = None) -> None:
+        if place is None:
+            place = self.arrivals[name]
+            self.arrivals[name] += 1
+        heappush(self.queues[name], (direction != BACKWARD, instance, place, target, direction, instance))
+        if name in self.awaken and not self.awaken[name].triggered:
+            self.awaken[name].succeed()
+
+    def answer(self, target: Port, direction: int, instance: int) -> tuple[float, list[tuple[Port, int]]]:
+        """What a node does about a message: how long it takes, and what leaves: (where to, which way)."""
+        name, _ = target
+        kind, rows = self.case.nodes[name], self.case.rows[instance]
+        waits_for = 1
+        if direction == BACKWARD:
+            waits_for = 2 if kind.kind == FORK else 1
+        elif kind.kind in (JOIN, LOSS):
+            waits_for = 2
+        if waits_for == 2:
+            self.partners[name, direction, instance] += 1
+            if self.partners[name, direction, instance] < 2:
+                return self.seconds(name, 0, 0), []
+        if direction == BACKWARD:
+            updates = 0
+            if kind.values:
+                self.gradients[name] += 1
+                updates = self.gradients[name] // self.case.frequency
+                self.gradients[name] %= self.case.frequency
+            flops, size = kind.backward
+            if kind.kind == FORK:
+                # The second gradient is added to the first: two are read, one is written, of 4 bytes a value.
+                flops, size = kind.width, 3 * 4 * kind.width
+            weights = self.case.nodes[name].values
+            seconds = self.seconds(name, flops * rows, size * rows + weights, updates)
+            return seconds, [(wire, BACKWARD) for wire in kind.inputs]
+        if kind.kind == LOSS:
+            (flops, size), report = kind.forward, [((CONTROLLER, -1), direction)]
+            if direction == INFERENCE:
+                return self.seconds(name, flops * rows, size * rows), report
+            flops, size = flops + kind.backward[0], size + kind.backward[1]
+            return self.seconds(name, flops * rows, size * rows), report + [(wire, BACKWARD) for wire in kind.inputs]
+        if kind.kind == FORK:
+            return self.seconds(name, 0, 0), [(self.readers[name, port], direction) for port in (0, 1)]
+        flops, size = kind.forward
+        return self.seconds(name, flops * rows, size * rows + kind.values), [(self.readers[name, 0], direction)]
+
+    def seconds(self, name: str, flops: float, size: float, updates: int = 0) -> float:
+        overhead, compute, memory_bandwidth = self.case.devices[self.case.placement[name]]
+        # Of plain gradient descent: two operations a value; weight and gradient are read, the weight is written.
+        values = updates * self.case.nodes[name].values
+        return overhead + max((flops + 2 * values) / compute, (size + 12 * values) / memory_bandwidth)
+
+    # The network.
+
+    def host(self, target: Port) -> str:
+        return CONTROLLER if target[0] == CONTROLLER else self.case.placement[target[0]]
+
+    def carry(self, source: str, target: Port, direction: int, instances: list[int]) -> None:
+        self.env.process(self.travel(source, target, direction, instances))
+
+    def travel(self, source: str, target: Port, direction: int, instances: list[int]) -> Any:
+        size, end = sum(self.size(target, direction, instance) for instance in instances), self.host(target)
+        path = self.route(source, end)
+        for ends in pairwise(path):
+            link = self.links.setdefault(ends, simpy.Resource(self.env))
+            with link.request() as turn:
+                yield turn
+                yield self.env.timeout(size / self.case.bandwidth)
+            yield self.env.timeout(self.case.latency)
+        if end == CONTROLLER:
+            self.come_home(instances[0])
+            return
+        place = self.arrivals[end]
+        self.arrivals[end] += 1
+        for instance in instances:
+            self.put(end, target, direction, instance, place)
+
+    def size(self, target: Port, direction: int, instance: int) -> int:
+        name, port = target
+        rows, head = self.case.rows[instance], 8 + 8
+        if name == CONTROLLER:
+            return head + 24 if port == -1 else head  # a report has three figures of 8 bytes
+        kind = self.case.nodes[name]
+        if direction == BACKWARD:
+            return head + 4 * kind.width * rows
+        if kind.kind == LOSS and port == 1:
+            return head + 8 * rows
+        source, number = kind.inputs[port]
+        width = list(self.case.inputs.values())[number] if source == CONTROLLER else self.case.nodes[source].width
+        return head + 4 * width * rows
+
+    def route(self, source: str, end: str) -> list[str]:
+        if self.case.topology == "full":
+            return [source, end]
+        if self.case.topology == "switch":
+            return [source, "switch", end]
+        # The controller is beside d0.
+        if source == CONTROLLER:
+            return [CONTROLLER, *self.walk(0, int(end[1:]))]
+        if end == CONTROLLER:
+            return [*self.walk(int(source[1:]), 0), CONTROLLER]
+        return self.walk(int(source[1:]), int(end[1:]))
+
+    def walk(self, source: int, end: int) -> list[str]:
+        count = len(self.case.devices)
+        if self.case.topology == "ring":
+            ahead = (end - source) % count
+            steps = range(ahead + 1) if 2 * ahead <= count else range(0, ahead - count - 1, -1)
+            return [f"d{(source + step) % count}" for step in steps]
+        columns = count // next(rows for rows in range(isqrt(count), 0, -1) if count % rows == 0)
+        (row, column), (to_row, to_column) = divmod(source, columns), divmod(end, columns)
+        along = range(column, to_column, 1 if to_column > column else -1)
+        down = range(row, to_row, 1 if to_row > row else -1)
+        path = [row * columns + at for at in along] + [at * columns + to_column for at in down]
+        return [f"d{number}" for number in [*path, end]]
+
+
+def real_graph(case: Case) -> Any:
+    """The same model as a graph of IR nodes."""
+    arrays = {name: ArraySpec((width,)) for name, width in case.inputs.items()}
+    builder = GraphBuilder({**arrays, "label": ArraySpec((), "int64")})
+    wires = {(CONTROLLER, index): builder.input(name) for index, name in enumerate([*arrays, "label"])}
+
+    def op(kind: Kind) -> Op:
+        def cost(rows: int, *inputs: ArraySpec) -> tuple[Cost, Cost]:
+            (flops, size), (flops_back, size_back) = kind.forward, kind.backward
+            weights = kind.values
+            return (
+                Cost(flops * rows, size * rows + weights),
+                Cost(flops_back * rows, 0.0, size_back * rows + weights),
+            )
+
+        return Op(
+            kind.kind,
+            lambda parameters, *inputs: (inputs[:1], ()),
+            lambda parameters, saved, gradients, wanted: ((gradients[0],) * len(wanted), {}),
+            lambda *inputs: inputs[:1],
+            cost,
+            lambda *inputs: {"weight": ParameterSpec((kind.values,), zeros)},
+        )
+
+    for name, kind in case.nodes.items():
+        read = [wires[wire] for wire in kind.inputs]
+        if kind.kind == FORK:
+            for port, wire in enumerate(builder.bcast(name, *read, 2)):
+                wires[name, port] = wire
+        elif kind.kind == LOSS:
+            loss = replace(OPS["softmax_cross_entropy"], name="loss", cost=op(kind).cost)
+            builder.loss(name, loss, *read)
+        else:
+            wires[name, 0] = builder.transform(name, op(kind), *read)
+    return builder.graph()
+
+
+def simulated(clock: Any, case: Case) -> Any:
+    """The case on the simulated clock."""
+    instances = []
+    for rows in case.rows:
+        arrays = {name: Messages((np.zeros((rows, width), np.float32),)) for name, width in case.inputs.items()}
+        instances.append(Instance({**arrays, "label": Messages((np.zeros(rows, np.int64),))}, size=rows))
+    data = clock.InMemory(DataSpec({}), train=instances, validation=instances)
+    profiles = {name: clock.profile(*figures) for name, figures in case.devices.items()}
+    return clock.simulate(
+        real_graph(case),
+        case.placement,
+        profiles,
+        data,
+        keys=case.keys,
+        at_once=case.at_once,
+        frequency=case.frequency,
+        optimizer=Choice("sgd", {"learning_rate": 0.1}),
+        topology=case.topology,
+        latency=case.latency,
+        bandwidth=case.bandwidth,
+    )
+
+
+def compare(clock: Any, case: Case) -> None:
+    """Both find the same turns at the same times, and the same passes."""
+    found = simulated(clock, case)
+    train, validation = Model(case, training=True).run(), Model(case, training=False).run()
+    names = list(found.graph.nodes)
+    for device in case.devices:
+        expected = [
+            *train.turns[device],
+            *((name, way, start + train.duration_s) for name, way, start in validation.turns[device]),
+        ]
+        spans = found.spans[device]
+        assert [(names[span["node"]], span["direction"]) for span in spans] == [turn[:2] for turn in expected]
+        assert spans["start_s"].tolist() == pytest.approx([turn[2] for turn in expected], rel=1e-9)
+        busy_s = train.busy_s[device] + validation.busy_s[device]
+        assert found.busy_s(device) == pytest.approx(busy_s, rel=1e-9)
+    assert found.time_s() == pytest.approx(train.duration_s, rel=1e-9)
+    assert found.time_s("validation") == pytest.approx(validation.duration_s, rel=1e-9)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32))
+def test_every_turn_of_a_random_cluster_comes_when_simpy_has_it(clock, seed):
+    compare(clock, draw_case(Random(seed)))
