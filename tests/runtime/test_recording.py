@@ -43,7 +43,8 @@ def test_orders_are_read_as_they_were_written(chunks: list[Any]) -> None:
     found = list(read_orders(io.BytesIO(b"".join(map(encode_order, orders))), "d0.bin"))
     assert len(found) == len(orders)
     for one, other in zip(found, orders, strict=True):
-        assert np.array_equal(one.turns, other.turns) and np.array_equal(one.parts, other.parts)
+        assert np.array_equal(one.turns, other.turns)
+        assert np.array_equal(one.parts, other.parts)
 
 
 @pytest.fixture
