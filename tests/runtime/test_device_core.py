@@ -44,6 +44,7 @@ def pipeline_graph():
 GRAPH = pipeline_graph()
 EACH_ON_ITS_OWN = {"linear1": "d1", "linear2": "d2", "linear3": "d3", "loss": "d4"}
 ALL_ON_ONE = dict.fromkeys(EACH_ON_ITS_OWN, "d1")
+SOURCES = {source: number for number, source in enumerate((CONTROLLER, *EACH_ON_ITS_OWN))}
 
 
 def core(name, placement=EACH_ON_ITS_OWN, max_batch=1, frequency=1):
@@ -287,7 +288,7 @@ def test_rows_are_those_computed_on_and_updates_those_that_were_made():
 
 def orders_of(found):
     """What a device's turns look like as an order."""
-    writer = OrderWriter(GRAPH.targets, (CONTROLLER, *ALL_ON_ONE))
+    writer = OrderWriter(GRAPH.targets, SOURCES)
     for handled in found:
         writer.add(handled.target, handled.parts)
     return writer.take()
@@ -302,7 +303,7 @@ def test_a_device_that_follows_waits_for_what_its_order_says_and_then_does_the_s
         leader.handle(Deliver(target, message(key), source))
         handled += turns(leader)
     setup = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1))
-    queues = ScheduledQueues(GRAPH.targets, (CONTROLLER, *ALL_ON_ONE))
+    queues = ScheduledQueues(GRAPH.targets, SOURCES)
     follower = DeviceCore("d1", GRAPH, EACH_ON_ITS_OWN, setup, 1, queues)
     follower.handle(Deliver(target, message(0), "linear3"))
     assert not follower.has_work, "it has no order yet"
@@ -315,9 +316,9 @@ def test_a_device_that_follows_waits_for_what_its_order_says_and_then_does_the_s
 
 def test_an_order_of_another_run_fails_the_device_with_a_sentence():
     setup = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1))
-    device = DeviceCore("d1", GRAPH, EACH_ON_ITS_OWN, setup, 1, ScheduledQueues(GRAPH.targets, (CONTROLLER, "d2")))
+    device = DeviceCore("d1", GRAPH, EACH_ON_ITS_OWN, setup, 1, ScheduledQueues(GRAPH.targets, SOURCES))
     target = Target("linear1", 0, FORWARD)
-    writer = OrderWriter(GRAPH.targets, (CONTROLLER, "d2"))
+    writer = OrderWriter(GRAPH.targets, SOURCES)
     writer.add(target, [(Entry(CONTROLLER, 0), 3)])
     device.handle(Follow(writer.take()))
     device.handle(Deliver(target, message(0), CONTROLLER))

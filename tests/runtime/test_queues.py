@@ -16,6 +16,7 @@ TARGETS = [
     for direction in (FORWARD, BACKWARD, INFERENCE)
 ]
 ORDER = ("a", "b")
+RANKS = {name: rank for rank, name in enumerate(ORDER)}
 A, B = Target("a", 0, FORWARD), Target("b", 0, FORWARD)
 A_BACK, B_BACK = Target("a", 0, BACKWARD), Target("b", 0, BACKWARD)
 
@@ -78,7 +79,7 @@ steps = st.lists(
 @settings(max_examples=200)
 @given(steps, st.integers(1, 4))
 def test_queues_do_what_a_list_of_everything_that_waits_would_do(steps, max_batch):
-    queues, naive, number = MessageQueues(ORDER), Naive(), 0
+    queues, naive, number = MessageQueues(RANKS), Naive(), 0
     row_counts = {}
 
     def take(max_batch):
@@ -122,7 +123,7 @@ def taken(queues, max_batch):
 
 
 def queues_with(*batches):
-    queues = MessageQueues(ORDER)
+    queues = MessageQueues(RANKS)
     for number, (target, *keys) in enumerate(batches):
         queues.put(target, batch_of(keys), Entry("d0", number))
     return queues
@@ -186,7 +187,7 @@ def test_ports_of_one_node_are_not_merged():
 
 def test_what_is_taken_is_told_by_the_entries_that_it_came_in():
     """Two messages of the first entry; then its last one, split off, together with what came behind it."""
-    queues = MessageQueues(ORDER)
+    queues = MessageQueues(RANKS)
     first, second = Entry("d1", 7), Entry("d2", 0)
     queues.put(A, batch_of([1, 2, 3]), first)
     queues.put(A, batch_of([4]), second)

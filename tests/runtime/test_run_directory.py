@@ -161,7 +161,7 @@ def test_a_line_of_the_utilization_log_has_times_and_counts(folder):
 
 
 def test_spans_are_appended_and_read_back_with_the_type_that_the_index_tells(folder):
-    directory, recorder = RunDirectory(folder), SpanRecorder(["linear1", "loss"])
+    directory, recorder = RunDirectory(folder), SpanRecorder({"linear1": 0, "loss": 1})
     directory.write_span_index(["linear1", "loss"])
     for began_s in (1.0, 2.0):
         recorder.add(began_s, began_s + 0.5, Target("loss", 0, Direction.FORWARD), 3)

@@ -18,6 +18,8 @@ FORWARD, BACKWARD, _ = Direction
 TARGETS = [Target(node, 0, direction) for node in ("a", "b") for direction in (FORWARD, BACKWARD)]
 A, A_BACK, B, _ = TARGETS
 SOURCES = ("controller", "d0", "d1")
+TARGET_NUMBERS = {target: number for number, target in enumerate(TARGETS)}
+SOURCE_NUMBERS = {source: number for number, source in enumerate(SOURCES)}
 
 
 def messages_of(*keys):
@@ -27,7 +29,7 @@ def messages_of(*keys):
 
 def order_of(*turns):
     """The order of `(target, (source, number, messages), ...)` turns."""
-    writer = OrderWriter(TARGETS, SOURCES)
+    writer = OrderWriter(TARGET_NUMBERS, SOURCE_NUMBERS)
     for target, *parts in turns:
         writer.add(target, [(Entry(source, number), messages) for source, number, messages in parts])
     return writer.take()
@@ -55,7 +57,7 @@ def test_a_follower_handles_the_same_batches_whatever_comes_first_and_however_th
         keys = [100 * number + message for message in range(messages)]
         entries.append((target, messages_of(*keys), Entry(source, numbers[target, source])))
         numbers[target, source] += 1
-    leader, writer, done, orders = MessageQueues(("a", "b")), OrderWriter(TARGETS, SOURCES), [], []
+    leader, writer, done, orders = MessageQueues({"a": 0, "b": 1}), OrderWriter(TARGET_NUMBERS, SOURCE_NUMBERS), [], []
     left = list(entries)
     while left or leader.ready:
         if left and (not leader.ready or random.random() < 0.5):
@@ -69,7 +71,7 @@ def test_a_follower_handles_the_same_batches_whatever_comes_first_and_however_th
             assert len(writer) == 0
     orders.append(writer.take())
 
-    follower, found = ScheduledQueues(TARGETS, SOURCES), []
+    follower, found = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS), []
     random.shuffle(entries)
     steps = ["come"] * len(entries) + ["told"] * len(orders)
     random.shuffle(steps)
@@ -96,13 +98,13 @@ def test_an_order_travels_as_numbers_of_targets_and_sources_turn_after_turn():
 def test_an_empty_order_is_two_empty_arrays_and_changes_nothing():
     order = order_of()
     assert (order.turns.shape, order.parts.shape) == ((0, 2), (0, 3))
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order)
     assert (queues.ready, queues.take(1)) == (False, None)
 
 
 def test_backward_does_not_go_first_where_the_order_says_otherwise():
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d0", 0, 1)), (A_BACK, ("d0", 0, 1))))
     queues.put(A_BACK, messages_of(5), Entry("d0", 0))
     assert not queues.ready
@@ -111,7 +113,7 @@ def test_backward_does_not_go_first_where_the_order_says_otherwise():
 
 
 def test_entries_of_one_number_are_told_apart_by_target_and_source():
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d1", 0, 1), ("d0", 0, 1)), (B, ("d1", 0, 1))))
     for target, source, key in ((B, "d1", 3), (A, "d0", 2), (A, "d1", 1)):
         queues.put(target, messages_of(key), Entry(source, 0))
@@ -119,7 +121,7 @@ def test_entries_of_one_number_are_told_apart_by_target_and_source():
 
 
 def test_a_batch_is_handed_out_in_the_parts_that_the_order_names_and_max_batch_has_no_say():
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d0", 0, 1)), (A, ("d0", 0, 2), ("d0", 1, 1))))
     queues.put(A, messages_of(1, 2, 3), Entry("d0", 0))
     assert described(queues.take(1))[1] == [1]
@@ -130,7 +132,7 @@ def test_a_batch_is_handed_out_in_the_parts_that_the_order_names_and_max_batch_h
 
 
 def test_an_entry_that_is_smaller_than_the_order_says_is_of_another_run():
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d1", 0, 3))))
     queues.put(A, concatenate([messages_of(1), messages_of(2)]), Entry("d1", 0))
     with pytest.raises(ValueError, match=r"takes 3 messages to a out of 2 that came from d1: it is of another run"):
@@ -155,7 +157,7 @@ def numbers(turns, parts):
     ],
 )
 def test_a_wrong_order_is_refused_before_anything_of_it_is_done(order, text):
-    queues = ScheduledQueues(TARGETS, SOURCES)
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     with pytest.raises(ValueError, match=text):
         queues.follow(order)
     queues.put(A, messages_of(1), Entry("controller", 0))
