@@ -62,6 +62,9 @@ class OrderWriter:
         return order
 
 
+_NOTHING: tuple[Batch | None, Entry | None] = None, None
+
+
 class ScheduledQueues(Queues):
     """Hands out what the order says, and nothing until all of it has come."""
 
@@ -112,12 +115,13 @@ class ScheduledQueues(Queues):
         target, parts = self._turns.popleft()
         batches, taken = [], []
         for part in parts:
-            place = target, self._sources[part.source], part.number
-            batch, entry = self._waiting.pop(place)
-            if part.messages > len(batch):
+            source = self._sources[part.source]
+            place = target, source, part.number
+            batch, entry = self._waiting.pop(place, _NOTHING)
+            if batch is None or entry is None or part.messages > len(batch):
                 raise ValueError(
-                    f"the order takes {part.messages} messages to {target.node} out of {len(batch)} that came from "
-                    f"{entry.source}: it is of another run, config or data"
+                    f"the order takes {part.messages} messages to {target.node} out of {len(batch or ())} that came "
+                    f"from {source}: it is of another run, config or data"
                 )
             if part.messages < len(batch):
                 batch, rest = batch.split(part.messages)

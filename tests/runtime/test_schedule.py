@@ -131,6 +131,14 @@ def test_a_batch_is_handed_out_in_the_parts_that_the_order_names_and_max_batch_h
     assert described(queues.take(1))[1] == [2, 3, 4]
 
 
+def test_an_order_that_names_an_entry_twice_in_a_turn_is_of_another_run():
+    queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
+    queues.put(A, messages_of(1, 2), Entry("d0", 0))
+    queues.follow(order_of((A, ("d0", 0, 2), ("d0", 0, 1))))
+    with pytest.raises(ValueError, match="1 messages to a out of 0 that came from d0"):
+        queues.take(9)
+
+
 def test_an_entry_that_is_smaller_than_the_order_says_is_of_another_run():
     queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d1", 0, 3))))
