@@ -131,14 +131,18 @@ class ControllerCore:
         match event:
             case Home(batch):
                 for instance in batch.states[:, 0].tolist():
-                    self._entry(instance).backward -= 1
-                    actions += self._retire(instance)
+                    entry = self._entry(instance)
+                    entry.backward -= 1
+                    if not entry.backward:
+                        actions += self._retire(instance, entry)
             case Report(batch):
                 for figures in batch.payload[0].tolist() if batch.payload else ():
                     self._sums.add(*figures)
                 for instance in batch.states[:, 0].tolist():
-                    self._entry(instance).losses -= 1
-                    actions += self._retire(instance)
+                    entry = self._entry(instance)
+                    entry.losses -= 1
+                    if not entry.losses:
+                        actions += self._retire(instance, entry)
             case InjectionsKnown(sizes):
                 self._known.extend(sizes)
             case DeviceEndedEpoch(device):
@@ -236,12 +240,13 @@ class ControllerCore:
         return Batch(states, rows, messages.arrays)
 
     def _entry(self, key: int) -> _InFlight:
-        if key not in self._in_flight:
+        entry = self._in_flight.get(key)
+        if entry is None:
             raise ProtocolError(f"a message came home for instance {key}, which is not in flight")
-        return self._in_flight[key]
+        return entry
 
-    def _retire(self, key: int) -> list[ControllerAction]:
-        entry = self._in_flight[key]
+    def _retire(self, key: int, entry: _InFlight) -> list[ControllerAction]:
+        """What is to be done about an instance, if nothing of it is on its way any more."""
         if entry.backward > 0 or entry.losses > 0:
             return []
         del self._in_flight[key]
