@@ -63,10 +63,10 @@ class _Sums:
     def __init__(self) -> None:
         self.loss, self.metric, self.rows = ExactSum(), ExactSum(), ExactSum()
 
-    def add(self, loss: float, metric: float, rows: float) -> None:
-        self.loss.add(loss)
-        self.metric.add(metric)
-        self.rows.add(rows)
+    def add(self, figures: Array) -> None:
+        """`figures float64[n, 3]`: a message's loss, metric and rows each."""
+        for total, column in zip((self.loss, self.metric, self.rows), figures.T.tolist(), strict=True):
+            total.add(column)
 
 
 class ProtocolError(Exception):
@@ -136,8 +136,8 @@ class ControllerCore:
                     if not entry.backward:
                         actions += self._retire(instance, entry)
             case Report(batch):
-                for figures in batch.payload[0].tolist() if batch.payload else ():
-                    self._sums.add(*figures)
+                if batch.payload:
+                    self._sums.add(batch.payload[0])
                 for instance in batch.states[:, 0].tolist():
                     entry = self._entry(instance)
                     entry.losses -= 1

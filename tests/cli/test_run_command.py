@@ -93,7 +93,8 @@ def test_runs_of_one_name_are_numbered_also_when_they_start_at_once(ampsim: Any,
 def test_quiet_prints_the_result_and_where_it_is(command: Any, tmp_path: Path) -> None:
     done = command("run", "mnist-mlp", *QUICK, "--quiet", "--out", "here")
     assert (done.returncode, done.stderr) == (0, "")
-    result, where = done.stdout.splitlines()
+    result, bound, where = done.stdout.splitlines()
+    assert bound.startswith("bound: ")
     assert result.startswith("mnist-mlp: finished; 1 epoch; validation loss ")
     assert f"accuracy {summary(tmp_path / 'here')['test']['accuracy']:.4f}" in result
     assert where == "run directory: here"

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from ampsim.runtime.exact_sum import ExactSum
 
 
-def total(values):
+def total(values, at_once=1):
     exact = ExactSum()
-    for value in values:
-        exact.add(value)
+    for start in range(0, len(values), at_once):
+        exact.add(values[start : start + at_once])
     return exact.value
 
 
-@given(st.lists(st.floats(-1e300, 1e300), max_size=30), st.randoms(use_true_random=False))
-def test_a_sum_is_that_of_all_numbers_at_once_in_whatever_order_they_come(values, random):
-    assert total(values) == total(random.sample(values, len(values))) == fsum(values)
+@given(st.lists(st.floats(-1e300, 1e300), max_size=30), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_a_sum_is_that_of_all_numbers_at_once_in_whatever_order_they_come(values, at_once, random):
+    assert total(values) == total(random.sample(values, len(values)), at_once) == fsum(values)
 
 
 def test_small_numbers_are_not_lost_beside_large_ones():

@@ -52,7 +52,13 @@ def run(ampsim: Any, tmp_path: Path, sample: Path) -> Any:
     """Run a shipped config on the wall clock on few data; its run directory."""
 
     def go(name: str, *arguments: str) -> Path:
-        settings = (*DATA[name], "training.epochs=2", "training.stop_at={}", "cluster.log_interval=50 ms")
+        settings = (
+            *DATA[name],
+            "training.epochs=2",
+            "training.stop_at={}",
+            "cluster.log_interval=50 ms",
+            "cluster.clock=wall",
+        )
         done = ampsim("run", name, *(f"--set={text}" for text in settings), *arguments, "--out", "recorded", "--quiet")
         assert (done.returncode, done.stderr) == (0, "")
         return tmp_path / "recorded"
