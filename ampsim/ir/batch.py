@@ -48,6 +48,8 @@ class Batch:
 
     def select(self, messages: Array) -> Batch:
         """The messages of the given numbers, `int64[m]`, in that order; a number may come several times."""
+        if not self.payload:
+            return Batch(self.states[messages], self.rows[messages], ())
         index = row_numbers(self.rows, messages)
         return Batch(self.states[messages], self.rows[messages], tuple(array[index] for array in self.payload))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
-from ampsim.ir.store import Join, Joined
+from ampsim.ir.store import Joined
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.table import Array, Cost, Op
 
@@ -60,7 +60,7 @@ class Loss(Node):
         self.parameters = None
         self._spec = spec
         self._computes = setup.arithmetic
-        self._join = Join(len(spec.inputs), [setup.row_bytes(payload) for payload in spec.inputs])
+        self._join = setup.join(spec.inputs)
 
     def held(self) -> list[int]:
         return self._join.waiting()

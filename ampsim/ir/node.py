@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.state import StateSchema
+from ampsim.ir.store import Join
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.optimizers import Optimizer
 from ampsim.ops.table import Array, ArraySpec, Cost
@@ -76,6 +77,10 @@ class TrainingSetup:
     def row_bytes(self, payload: Payload) -> int:
         """What a kept row of a port counts beside its arrays: its size on shapes alone, or nothing."""
         return 0 if self.arithmetic else payload_bytes(payload)
+
+    def join(self, ports: Sequence[Payload]) -> Join:
+        """What matches the messages of some ports."""
+        return Join(len(ports), None if self.arithmetic else [payload_bytes(payload) for payload in ports])
 
 
 class Node(ABC):

@@ -16,7 +16,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
-from ampsim.ir.store import Join, admit
+from ampsim.ir.store import admit
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
 
@@ -178,7 +178,7 @@ class Bcast(Node):
 
     def __init__(self, spec: BcastSpec, setup: TrainingSetup) -> None:
         self.name, self._spec = spec.name, spec
-        self._join = Join(spec.ports, [setup.row_bytes(gradients_of(spec.inputs[0]))] * spec.ports)
+        self._join = setup.join([gradients_of(spec.inputs[0])] * spec.ports)
 
     def held(self) -> list[int]:
         return self._join.waiting()

@@ -9,11 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import TypeVar
 
 import numpy as np
 
 from ampsim.ir.batch import Batch, row_numbers, total_rows
 from ampsim.ops.table import Array, Arrays
+
+_T = TypeVar("_T")
 
 
 class DuplicateState(KeyError):
@@ -31,12 +35,11 @@ class _Block:
     per_message: tuple[bool, ...]
     tag: int
     left: int
-    size_bytes: int
+    row_bytes: int
+    message_bytes: int
 
     def gather(self, messages: Array) -> Arrays:
         """The rows of some messages, in that order, of each array."""
-        if not self.arrays:
-            return ()
         rows = row_numbers(self.rows, messages)
         return tuple(
             array[messages] if per_message else array[rows]
@@ -44,7 +47,7 @@ class _Block:
         )
 
 
-def admit(known: dict[int, int], keys: list[int], values: Iterable[int]) -> None:
+def admit(known: dict[int, _T], keys: list[int], values: Iterable[_T]) -> None:
     """Note a value for each key, none of which may be known already. Raises DuplicateState."""
     before = len(known)
     if not known.keys().isdisjoint(keys):
@@ -58,12 +61,12 @@ class RowStore:
     """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch.
 
     Messages are numbered as they are put, so that those of a block are consecutive: a dictionary has the number of
-    each key, and a number's place among the blocks' first numbers tells its block. `row_bytes` and `message_bytes`
-    are counted for every row and message on top of what the arrays take: on shapes alone, where there are none.
+    each key, and a number's place among the blocks' first numbers tells its block. `row_bytes` are counted for every
+    row on top of what the arrays take: on shapes alone, where payloads are missing among them.
     """
 
-    def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
-        self._row_bytes, self._message_bytes = row_bytes, message_bytes
+    def __init__(self, row_bytes: int = 0) -> None:
+        self._row_bytes = row_bytes
         self._numbers: dict[int, int] = {}
         self._blocks: list[_Block] = []
         self._firsts: list[int] = []
@@ -94,11 +97,13 @@ class RowStore:
         admit(self._numbers, keys, range(first, first + count))
         total = total_rows(rows)
         per_message = tuple(len(array) == count != total for array in arrays)
-        size_bytes = sum(array.nbytes for array in arrays) + total * self._row_bytes + count * self._message_bytes
-        self._blocks.append(_Block(arrays, rows, per_message, tag, count, size_bytes))
+        sizes = [array.nbytes // len(array) for array in arrays]
+        message_bytes = sum(size for size, message in zip(sizes, per_message, strict=True) if message)
+        row_bytes = sum(sizes) - message_bytes + self._row_bytes
+        self._blocks.append(_Block(arrays, rows, per_message, tag, count, row_bytes, message_bytes))
         self._firsts.append(first)
         self._next += count
-        self.size_bytes += size_bytes
+        self.size_bytes += total * row_bytes + count * message_bytes
 
     def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
@@ -114,7 +119,7 @@ class RowStore:
                 taken = block.rows, block.arrays
             else:
                 taken = block.rows[messages], block.gather(messages)
-            self._release(at, len(keys))
+            self._release(at, taken[0])
             return *taken, tags
         return self._take_from_several(numbers)
 
@@ -129,30 +134,64 @@ class RowStore:
         found = owners[starts].tolist()
         blocks = [self._blocks[at] for at in found]
         parts = [numbers[start:stop] - self._firsts[at] for at, start, stop in zip(found, starts, stops, strict=True)]
-        rows = np.concatenate([block.rows[part] for block, part in zip(blocks, parts, strict=True)])
+        rows_each = [block.rows[part] for block, part in zip(blocks, parts, strict=True)]
+        rows = np.concatenate(rows_each)
         tags = np.repeat([block.tag for block in blocks], np.subtract(stops, starts))
         gathered = [block.gather(part) for block, part in zip(blocks, parts, strict=True)]
         arrays = tuple(map(np.concatenate, zip(*gathered, strict=True)))
-        for at, part in zip(reversed(found), reversed(parts), strict=True):
-            self._release(at, len(part))
+        for at, released in zip(reversed(found), reversed(rows_each), strict=True):
+            self._release(at, released)
         if order is None:
             return rows, arrays, tags
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        if not arrays:
-            return rows[back], arrays, tags[back]
         row_order = row_numbers(rows, back)
         by_message = [any(flags) for flags in zip(*(block.per_message for block in blocks), strict=True)]
         arrays = tuple(array[back if flag else row_order] for array, flag in zip(arrays, by_message, strict=True))
         return rows[back], arrays, tags[back]
 
-    def _release(self, at: int, messages: int) -> None:
-        """Forget so many messages of a block, and the block with its last one."""
+    def _release(self, at: int, rows: Array) -> None:
+        """Forget messages of so many rows of a block, and the block with its last one."""
         block = self._blocks[at]
-        block.left -= messages
+        block.left -= len(rows)
+        self.size_bytes -= total_rows(rows) * block.row_bytes + len(rows) * block.message_bytes
         if block.left == 0:
-            self.size_bytes -= block.size_bytes
             del self._blocks[at], self._firsts[at]
+
+
+class RowCounts:
+    """What a RowStore is on shapes alone: for each key its number of rows and the tag, and no arrays.
+
+    `row_bytes` and `message_bytes` are what the arrays would take.
+    """
+
+    def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
+        self._row_bytes, self._message_bytes = row_bytes, message_bytes
+        self._kept: dict[int, tuple[int, int]] = {}
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """The keys that are kept now, oldest first."""
+        return iter(self._kept)
+
+    def holds(self, keys: list[int]) -> Array:
+        """Which keys are kept: bool[n]."""
+        return np.fromiter(map(self._kept.__contains__, keys), bool, len(keys))
+
+    def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
+        """Keep `rows[i]` and the tag under `keys[i]`. Raises DuplicateState."""
+        admit(self._kept, keys, zip(rows.tolist(), repeat(tag), strict=False))
+        self.size_bytes += total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
+
+    def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
+        """Rows and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
+        try:
+            kept = np.array(list(map(self._kept.pop, keys)), np.int64)
+        except KeyError as error:
+            raise UnknownState(error.args[0]) from None
+        rows = kept[:, 0]
+        self.size_bytes -= total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
+        return rows, (), kept[:, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +207,13 @@ class Joined:
 class Join:
     """Matches the messages of several ports by state; a node of one port passes through untouched.
 
-    `row_bytes` has for each port what its rows count on top of their arrays (see RowStore).
+    On shapes alone `row_bytes` has for each port what a row would take.
     """
 
     def __init__(self, ports: int, row_bytes: Sequence[int] | None = None) -> None:
-        sizes = row_bytes or [0] * ports
-        self._stores = [RowStore(sizes[port]) for port in range(ports)] if ports > 1 else []
+        self._stores: Sequence[RowStore | RowCounts] = ()
+        if ports > 1:
+            self._stores = [RowStore() for _ in range(ports)] if row_bytes is None else [*map(RowCounts, row_bytes)]
 
     @property
     def size_bytes(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
-from ampsim.ir.store import Join, RowStore
+from ampsim.ir.store import RowCounts, RowStore
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.saved import saved_bytes
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Op
@@ -82,9 +82,10 @@ class PayloadTransform(Node):
         self._computes = setup.arithmetic
         outputs = spec.outputs
         self._ports = len(outputs)
-        self._join = Join(len(spec.inputs), [setup.row_bytes(payload) for payload in spec.inputs])
-        self._join_back = Join(self._ports, [setup.row_bytes(gradients_of(payload)) for payload in outputs])
-        self._cache = RowStore(*((0, 0) if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)))
+        self._join = setup.join(spec.inputs)
+        self._join_back = setup.join([gradients_of(payload) for payload in outputs])
+        saved = () if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)
+        self._cache = RowCounts(*saved) if saved else RowStore()
         self._between_instances = len(spec.schema.fields) > 1
         self._latest = -1
         self._wanted = tuple(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.store import DuplicateState, RowStore, UnknownState
+from ampsim.ir.store import DuplicateState, RowCounts, RowStore, UnknownState
 
 
 def two_arrays(rows: int, start: int = 0):
@@ -72,7 +72,7 @@ def test_any_other_make_up_of_a_block_is_gathered_in_the_order_asked_for(keys):
     assert rows.tolist() == [len(held[key]) for key in keys]
 
 
-def test_size_is_that_of_the_blocks_that_are_not_all_gone():
+def test_size_is_that_of_the_messages_that_are_kept():
     store = RowStore()
     first, second = two_arrays(4), two_arrays(2)
     sizes = [sum(array.nbytes for array in arrays) for arrays in (first, second)]
@@ -80,11 +80,37 @@ def test_size_is_that_of_the_blocks_that_are_not_all_gone():
     store.put([3], np.array([2]), second)
     assert store.size_bytes == sum(sizes)
     store.take([1])
-    assert store.size_bytes == sum(sizes)
+    assert store.size_bytes == sizes[0] // 2 + sizes[1]
     store.take([2])
     assert store.size_bytes == sizes[1]
     store.take([3])
     assert store.size_bytes == 0
+
+
+@given(makeups(), st.randoms(use_true_random=False))
+def test_counts_of_rows_are_kept_as_the_rows_themselves_are(makeup, random):
+    (values, numbers), puts, takes = two_arrays(1), *makeup
+    store, counts = RowStore(), RowCounts(values.nbytes + numbers.nbytes)
+    for tag, keys in enumerate(puts):
+        rows = np.array([random.randrange(2, 4) for _ in keys])
+        store.put(keys, rows, two_arrays(rows.sum()), tag)
+        counts.put(keys, rows, (), tag)
+        assert (list(counts), counts.size_bytes) == (list(store), store.size_bytes)
+        assert counts.holds([keys[0], -1]).tolist() == [True, False]
+    for keys in takes:
+        (rows, _, tags), (counted, arrays, counted_tags) = store.take(keys), counts.take(keys)
+        assert (counted.tolist(), arrays, counted_tags.tolist()) == (rows.tolist(), (), tags.tolist())
+        assert counts.size_bytes == store.size_bytes
+    assert (list(counts), counts.size_bytes) == ([], 0)
+
+
+def test_counts_are_refused_as_rows_are():
+    counts = RowCounts()
+    counts.put([1, 2], np.array([1, 1]), ())
+    with pytest.raises(DuplicateState, match="2"):
+        counts.put([2], np.array([1]), ())
+    with pytest.raises(UnknownState, match="7"):
+        counts.take([1, 7])
 
 
 @pytest.mark.parametrize("again", [[1], [4, 1], [5, 5]])
