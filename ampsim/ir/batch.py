@@ -25,6 +25,9 @@ class Direction(IntEnum):
     INFERENCE = 2
     """with the edges, forward only: nothing is kept and nothing comes back"""
 
+    # Directions are in the keys of every queue: an enum's own hash, a Python function, would cost more than the look-up.
+    __hash__ = int.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

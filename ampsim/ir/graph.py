@@ -52,6 +52,9 @@ class Graph:
     replicas: tuple[tuple[str, ...], ...] = ()
     _sources: dict[Port, Port] = field(init=False, repr=False, compare=False, default_factory=dict)
     _payloads: dict[Target, Payload] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _targets: dict[tuple[str, int, Direction], Target] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
     _row_bytes: dict[Target, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,8 +70,11 @@ class Graph:
 
     def target(self, node: str, direction: Direction, port: int) -> Target:
         """Where a message goes that leaves `node` by `port` in `direction`."""
-        ports = self._sources if direction is Direction.BACKWARD else self.edges
-        return Target(*ports[Port(node, port)], direction)
+        found = self._targets.get((node, port, direction))
+        if found is None:
+            ports = self._sources if direction is Direction.BACKWARD else self.edges
+            found = self._targets[node, port, direction] = Target(*ports[Port(node, port)], direction)
+        return found
 
     def payload(self, target: Target) -> Payload | None:
         """The arrays of a message to `target`; None if there is no such port."""
