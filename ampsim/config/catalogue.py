@@ -9,11 +9,12 @@ from pathlib import Path
 
 import ampsim
 from ampsim.config.faults import check
-from ampsim.config.schema import DeviceFile
+from ampsim.config.schema import DeviceFile, Section
 from ampsim.config.tree import read
 from ampsim.config.wording import did_you_mean, shorten
 from ampsim.errors import ConfigError, Fault
 from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.rates import Handing, Rate
 
 
 def shipped(folder: str) -> dict[str, Path]:
@@ -98,7 +99,22 @@ def read_device(file: Path) -> DeviceProfile:
         document.fault(("kind",), f"expected {file.stem!r}, as the file is called, found {shorten(device.kind)!r}")
     document.raise_faults()
     assert device is not None  # else there was a fault
-    return DeviceProfile(**dict(device))
+    return _profile(device)
+
+
+def _profile(device: DeviceFile) -> DeviceProfile:
+    figures = dict(device)
+    for name in ("send", "receive"):
+        figures[name] = Handing(**_given(figures[name]))
+    figures["rates"] = {
+        op: {way: Rate(**_given(rate)) for way, rate in ways.items()} for op, ways in device.rates.items()
+    }
+    return DeviceProfile(**figures)
+
+
+def _given(section: Section) -> dict[str, float]:
+    """The figures of a section but those that were left out and have no number for a default."""
+    return {name: figure for name, figure in section if figure is not None}
 
 
 def shown(file: Path) -> str:

@@ -27,6 +27,7 @@ from typing_extensions import TypedDict
 
 from ampsim.config.quantities import Bytes, BytesPerSecond, FlopsPerSecond, PositiveSeconds, Seconds
 from ampsim.config.wording import describe
+from ampsim.sim.rates import Way
 from ampsim.sim.topology import TopologyName
 from ampsim.units import format_quantity
 
@@ -248,6 +249,26 @@ class Config(Section):
     cluster: Cluster = Field(description="the devices and what connects them")
 
 
+class RateFigures(Section):
+    """What one op takes on a device that was measured."""
+
+    batch: Seconds = Field(default=_written("0 s"), description="time per batch")
+    call: Seconds = Field(default=_written("0 s"), description="time per batch that computes on rows")
+    message: Seconds = Field(default=_written("0 s"), description="time per message")
+    part: Seconds = Field(default=_written("0 s"), description="time per batch that is merged into the one handled")
+    row: Seconds = Field(default=_written("0 s"), description="time per row")
+    compute: FlopsPerSecond | None = Field(default=None, description="float32 operations per second")
+    memory_bandwidth: BytesPerSecond | None = Field(default=None, description="bytes read and written per second")
+
+
+class HandingFigures(Section):
+    """What handing out to, or taking in from, other processes takes of a device's own time."""
+
+    bundle: Seconds = Field(default=_written("0 s"), description="time for all that goes to one peer together")
+    batch: Seconds = Field(default=_written("0 s"), description="time for each batch or structure in it")
+    bandwidth: BytesPerSecond | None = Field(default=None, description="bandwidth of copying")
+
+
 class DeviceFile(Section):
     """A kind of device: a file in devices/."""
 
@@ -257,3 +278,9 @@ class DeviceFile(Section):
     memory_bandwidth: BytesPerSecond = Field(description="bandwidth of the device's memory")
     memory: Bytes = Field(description="size of the device's memory")
     overhead: Seconds = Field(description="time per batch of messages handled, beside the arithmetic")
+    message_overhead: Seconds = Field(default=_written("0 s"), description="time per message of a batch")
+    send: HandingFigures = Field(default_factory=HandingFigures, description="time of handing out to other processes")
+    receive: HandingFigures = Field(default_factory=HandingFigures, description="time of taking in what has come")
+    rates: dict[str, dict[Way, RateFigures]] = Field(
+        default={}, description="what was measured, by op or optimizer, and by way"
+    )

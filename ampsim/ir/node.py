@@ -121,6 +121,12 @@ class NodeSpec(ABC):
         return False
 
     @property
+    def op_name(self) -> str:
+        """What the node does, as a device's measured rates name it: its op, or for one that routes its kind."""
+        op = getattr(self, "op", None)
+        return op.name if op is not None else type(self).__name__.removesuffix("Spec").lower()
+
+    @property
     @abstractmethod
     def outputs(self) -> tuple[Payload, ...]:
         """The payload of each output port."""

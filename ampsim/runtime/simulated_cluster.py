@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
-from ampsim.ir.batch import Batch
+from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array, Cost
 from ampsim.runtime.cluster import (
@@ -62,13 +62,22 @@ from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 from ampsim.sim.bound import Bound
 from ampsim.sim.network import Link, Network
-from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.profile import NOTHING, DeviceProfile
+from ampsim.sim.rates import Way
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
 
 REPORT_BYTES = 24
 """What a message of a loss node's figures carries beside its state: three float64."""
+
+
+WAYS: Mapping[Direction, Way] = {
+    Direction.FORWARD: "forward",
+    Direction.BACKWARD: "backward",
+    Direction.INFERENCE: "inference",
+}
+"""What a device's measured rates call each direction."""
 
 
 @dataclass(slots=True)
@@ -83,6 +92,8 @@ class _Device:
     order: OrderWriter | None
     busy: bool = False
     pass_busy_s: float = 0.0
+    receive_s: float = 0.0
+    """what taking in all that has come since the last turn takes; the next turn begins with it"""
     durations_s: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
 
@@ -95,6 +106,8 @@ class _Transfer:
     destination: str
     event: DeviceEvent | ControllerEvent
     path_s: float
+    opens: bool
+    """whether it is the first of what its sender sends to its destination in one turn"""
     hop: int = 0
 
 
@@ -118,6 +131,7 @@ class SimulatedCluster(Cluster):
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
         self._graph, self._network, self._names = graph, network, names
+        self._optimizer = setup.optimizer.name
         self._parameter_bytes: dict[str, int] = {}
         self._devices: dict[str, _Device] = {}
         for name, profile in profiles.items():
@@ -178,18 +192,19 @@ class SimulatedCluster(Cluster):
         return PassTiming(self._time_s - self._pass_began_s, bound)
 
     def send(self, actions: Iterable[Delivery]) -> None:
+        path_s, reached = self._controller_path_s, set[str]()
         for action in actions:
             match action:
                 case Send(device, target, batch):
                     size = self._graph.size_bytes(target, batch)
                     if not self._arithmetic:
                         batch = Batch(batch.states, batch.rows, ())
-                    self._carry(CONTROLLER, device, size, Deliver(target, batch, CONTROLLER), self._controller_path_s)
+                    self._carry(CONTROLLER, device, size, Deliver(target, batch, CONTROLLER), path_s, reached)
                 case SendStructure(devices, instance, structure):
                     size = sum(array.nbytes for array in structure.values())
                     for device in self._in_order(devices):
                         event = DeliverStructure(instance, structure)
-                        self._carry(CONTROLLER, device, size, event, self._controller_path_s)
+                        self._carry(CONTROLLER, device, size, event, path_s, reached)
                 case DropStructure(devices, instance):
                     for device in devices:
                         self._devices[device].core.handle(DropStructures([instance]))
@@ -283,12 +298,22 @@ class SimulatedCluster(Cluster):
         heappush(self._heap, (time_s, self._sequence, what))
 
     def _carry(
-        self, source: str, destination: str, size: int, event: DeviceEvent | ControllerEvent, path_s: float
+        self,
+        source: str,
+        destination: str,
+        size: int,
+        event: DeviceEvent | ControllerEvent,
+        path_s: float,
+        reached: set[str] | None = None,
     ) -> None:
+        """Send something on its way; `reached` are the peers that a bundle of the same turn has been opened for."""
         if source != CONTROLLER:
             self._devices[source].meter.bytes_sent += size
         route = self._network.route(source, destination)
-        self._hop(_Transfer(route, size, destination, event, path_s))
+        opens = reached is None or destination not in reached
+        if reached is not None:
+            reached.add(destination)
+        self._hop(_Transfer(route, size, destination, event, path_s, opens))
 
     def _hop(self, transfer: _Transfer) -> None:
         link = transfer.route[transfer.hop]
@@ -307,6 +332,7 @@ class SimulatedCluster(Cluster):
         device = self._devices[transfer.destination]
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
+        device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.size)
         event = transfer.event
         if isinstance(event, Deliver):
             event = Deliver(event.target, event.batch, event.source, transfer.path_s)
@@ -321,7 +347,8 @@ class SimulatedCluster(Cluster):
         actions = self._handle(device, Turn())
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
-        duration_s = self._duration_s(device, handled)
+        duration_s = device.receive_s + self._duration_s(device, handled) + self._send_s(device, actions)
+        device.receive_s = 0.0
         ended_s = self._time_s + duration_s
         path_s = max(entry.path_s for entry, _ in handled.parts) + duration_s
         for entry in handled.made:
@@ -339,6 +366,7 @@ class SimulatedCluster(Cluster):
     def _finish(self, device: _Device, actions: Sequence[DeviceAction], path_s: float) -> None:
         device.busy = False
         self._woken.append(device)
+        reached = set[str]()
         for action in actions:
             match action:
                 case Send(destination, target, batch):
@@ -346,25 +374,45 @@ class SimulatedCluster(Cluster):
                     event: DeviceEvent | ControllerEvent = (
                         Home(batch) if destination == CONTROLLER else Deliver(target, batch, device.name)
                     )
-                    self._carry(device.name, destination, size, event, path_s)
+                    self._carry(device.name, destination, size, event, path_s, reached)
                 case Report(batch):
-                    size = batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES)
-                    self._carry(device.name, CONTROLLER, size, action, path_s)
+                    self._carry(device.name, CONTROLLER, _report_bytes(batch), action, path_s, reached)
 
     def _duration_s(self, device: _Device, handled: Handled) -> float:
-        key = handled.target.node, handled.target.direction, handled.rows, handled.updates
+        target, rows = handled.target, handled.rows
+        # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
+        count = (handled.messages, len(handled.parts)) if device.profile.counts_messages else (0, 0)
+        key = target.node, target.direction, rows, handled.updates, count
         duration_s = device.durations_s.get(key)
         if duration_s is None:
-            target = handled.target
+            spec = self._graph.nodes[target.node]
             # What only waits for a partner computes on no rows, and reads no weights either.
-            work = self._graph.nodes[target.node].work(target.direction, handled.rows) if handled.rows else Cost()
-            if handled.updates:
-                work += device.core.update_cost(target.node)
-            duration_s = device.durations_s[key] = device.profile.duration_s(work)
+            work = spec.work(target.direction, rows) if rows else Cost()
+            update = (self._optimizer, device.core.update_cost(target.node)) if handled.updates else None
+            duration_s = device.durations_s[key] = device.profile.batch_s(
+                spec.op_name, WAYS[target.direction], work, *count, rows, update
+            )
         return duration_s
 
+    def _send_s(self, device: _Device, actions: Sequence[DeviceAction]) -> float:
+        """What handing out the answers takes: those to one peer go as one bundle."""
+        send = device.profile.send
+        if send == NOTHING:
+            return 0.0
+        peers, batches, size = set[str](), 0, 0
+        for action in actions:
+            if isinstance(action, Send):
+                peers.add(action.device)
+                size += self._graph.size_bytes(action.target, action.batch)
+                batches += 1
+            elif isinstance(action, Report):
+                peers.add(CONTROLLER)
+                size += _report_bytes(action.batch)
+                batches += 1
+        return send.duration_s(len(peers), batches, size)
+
     def _update_s(self, device: _Device, node: str) -> float:
-        return device.profile.duration_s(device.core.update_cost(node))
+        return device.profile.update_s(self._optimizer, device.core.update_cost(node))
 
     def _work(self, device: _Device, duration_s: float) -> None:
         self._catch_up(device)
@@ -382,3 +430,7 @@ class SimulatedCluster(Cluster):
 
     def _out_of_memory(self, device: _Device) -> DeviceFailed:
         return DeviceFailed(self._names[device.name], device.core.describe_memory(device.profile.memory))
+
+
+def _report_bytes(batch: Batch) -> int:
+    return batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ampsim.ops.table import Cost
+from ampsim.sim.rates import Handing, Rate, Way
+
+NOTHING = Handing()
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,9 @@ class DeviceProfile:
     """A kind of device, as its YAML file in devices/ describes it.
 
     `compute` in FLOP/s, `memory_bandwidth` in byte/s, `memory` in bytes, `overhead` in seconds per batch of
-    messages handled.
+    messages handled. The rest is for kinds that were measured: `message_overhead` in seconds per message of a batch,
+    `send` and `receive` the time of handing out and taking in, and `rates` by op (or optimizer) and way, which stand
+    in place of `compute`, `memory_bandwidth` and `message_overhead` where there are some.
     """
 
     kind: str
@@ -21,11 +27,55 @@ class DeviceProfile:
     memory_bandwidth: float
     memory: float
     overhead: float
+    message_overhead: float = 0.0
+    send: Handing = NOTHING
+    receive: Handing = NOTHING
+    rates: Mapping[str, Mapping[Way, Rate]] = field(default_factory=dict, hash=False)
 
     def duration_s(self, cost: Cost) -> float:
         """Seconds for one batch: overhead + max(flops / compute, bytes / memory_bandwidth)."""
+        return self.overhead + self.work_s(cost)
+
+    def work_s(self, cost: Cost) -> float:
+        """Seconds for the arithmetic alone: max(flops / compute, bytes / memory_bandwidth)."""
         moved = cost.bytes_read + cost.bytes_written
-        return self.overhead + max(cost.flops / self.compute, moved / self.memory_bandwidth)
+        return max(cost.flops / self.compute, moved / self.memory_bandwidth)
+
+    def rate(self, op: str, way: Way) -> Rate | None:
+        """What was measured of an op; a pass without a backward one is as its forward one, unless it was, too."""
+        ways = self.rates.get(op, {})
+        return ways.get(way, ways.get("forward") if way == "inference" else None)
+
+    def batch_s(
+        self, op: str, way: Way, cost: Cost, messages: int, parts: int, rows: int, updates: tuple[str, Cost] | None
+    ) -> float:
+        """Seconds for one batch of `messages`, queued as `parts`, at a node of an op that computes on `rows` rows.
+
+        `updates` is the optimizer's name and the work of the update that the batch brings about, if any. Where nothing
+        was measured the update's work is part of the batch's.
+        """
+        rate, taken_s = self.rate(op, way), self.overhead
+        if updates is not None:
+            optimizer, update = updates
+            if measured := self.rate(optimizer, "update"):
+                taken_s += measured.duration_s(update)
+            elif rate is None:
+                cost += update
+            else:
+                taken_s += self.work_s(update)
+        if rate is None:
+            return taken_s + self.message_overhead * messages + self.work_s(cost)
+        return taken_s + rate.duration_s(cost, messages, parts, rows)
+
+    def update_s(self, optimizer: str, cost: Cost) -> float:
+        """Seconds for an update that no batch brings about, at the end of an epoch."""
+        rate = self.rate(optimizer, "update")
+        return self.overhead + (rate.duration_s(cost) if rate else self.work_s(cost))
+
+    @property
+    def counts_messages(self) -> bool:
+        """Whether a batch's time depends on how many messages it has, and not on its rows alone."""
+        return bool(self.message_overhead or self.rates)
 
     @property
     def balance(self) -> float:

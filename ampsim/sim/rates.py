@@ -1,0 +1,59 @@
+"""Measured figures of a device, finer than peaks: what a node of one op takes, and what sending and receiving take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from ampsim.ops.table import Cost
+
+Way = Literal["forward", "backward", "inference", "update"]
+"""What an op does; `update` is an optimizer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The time of one batch at a node of one op, one way; every figure is 0 (or infinitely fast) unless measured.
+
+    `batch` s for each batch, `call` s more if rows are computed on (a node that waits for partners does not), `message`
+    s a message, `part` s for each batch that was queued by itself and is handled with others, `row` s a row; `compute`
+    FLOP/s, `memory_bandwidth` byte/s.
+    """
+
+    batch: float = 0.0
+    call: float = 0.0
+    message: float = 0.0
+    part: float = 0.0
+    row: float = 0.0
+    compute: float = inf
+    memory_bandwidth: float = inf
+
+    def duration_s(self, cost: Cost, messages: int = 0, parts: int = 0, rows: int = 0) -> float:
+        """Seconds: the sum of all that is measured, arithmetic and memory included (they are not told apart)."""
+        return (
+            self.batch
+            + (self.call if rows else 0.0)
+            + self.message * messages
+            + self.part * parts
+            + self.row * rows
+            + cost.flops / self.compute
+            + (cost.bytes_read + cost.bytes_written) / self.memory_bandwidth
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """The device's own time to hand out or take in what goes to, or comes from, another process.
+
+    `bundle` s for all that one turn sends to one peer together, `batch` s for each batch or structure in it,
+    `bandwidth` byte/s of copying.
+    """
+
+    bundle: float = 0.0
+    batch: float = 0.0
+    bandwidth: float = inf
+
+    def duration_s(self, bundles: int, batches: int, size: int) -> float:
+        """Seconds for so many bundles with so many batches of `size` bytes in all."""
+        return self.bundle * bundles + self.batch * batches + size / self.bandwidth
