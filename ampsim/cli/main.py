@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ampsim import __version__
+from ampsim.cli.calibrate import calibrate, validate
 from ampsim.cli.compare import compare
 from ampsim.cli.console import new_console
 from ampsim.cli.data import data
@@ -94,6 +95,8 @@ def schema() -> None:
 
 
 commands.add_command(compare)
+commands.add_command(calibrate)
+commands.add_command(validate)
 commands.add_command(data)
 commands.add_command(graph)
 commands.add_command(replay)

@@ -266,6 +266,7 @@ class HandingFigures(Section):
 
     bundle: Seconds = Field(default=_written("0 s"), description="time for all that goes to one peer together")
     batch: Seconds = Field(default=_written("0 s"), description="time for each batch or structure in it")
+    array: Seconds = Field(default=_written("0 s"), description="time for each array of these")
     bandwidth: BytesPerSecond | None = Field(default=None, description="bandwidth of copying")
 
 

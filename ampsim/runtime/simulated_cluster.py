@@ -106,6 +106,7 @@ class _Transfer:
     destination: str
     event: DeviceEvent | ControllerEvent
     path_s: float
+    arrays: int
     opens: bool
     """whether it is the first of what its sender sends to its destination in one turn"""
     hop: int = 0
@@ -313,7 +314,17 @@ class SimulatedCluster(Cluster):
         opens = reached is None or destination not in reached
         if reached is not None:
             reached.add(destination)
-        self._hop(_Transfer(route, size, destination, event, path_s, opens))
+        self._hop(_Transfer(route, size, destination, event, path_s, self._arrays(event), opens))
+
+    def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
+        """How many arrays something is that travels; for what trains nothing it does not matter."""
+        match event:
+            case Deliver(target, _, _, _):
+                return 2 + len(self._graph.payload(target) or ())
+            case DeliverStructure(_, structure):
+                return len(structure)
+            case _:
+                return 2
 
     def _hop(self, transfer: _Transfer) -> None:
         link = transfer.route[transfer.hop]
@@ -332,7 +343,7 @@ class SimulatedCluster(Cluster):
         device = self._devices[transfer.destination]
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
-        device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.size)
+        device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.arrays, transfer.size)
         event = transfer.event
         if isinstance(event, Deliver):
             event = Deliver(event.target, event.batch, event.source, transfer.path_s)
@@ -399,17 +410,19 @@ class SimulatedCluster(Cluster):
         send = device.profile.send
         if send == NOTHING:
             return 0.0
-        peers, batches, size = set[str](), 0, 0
+        peers, batches, arrays, size = set[str](), 0, 0, 0
         for action in actions:
             if isinstance(action, Send):
                 peers.add(action.device)
                 size += self._graph.size_bytes(action.target, action.batch)
+                arrays += 2 + len(self._graph.payload(action.target) or ())
                 batches += 1
             elif isinstance(action, Report):
                 peers.add(CONTROLLER)
                 size += _report_bytes(action.batch)
+                arrays += 3
                 batches += 1
-        return send.duration_s(len(peers), batches, size)
+        return send.duration_s(len(peers), batches, arrays, size)
 
     def _update_s(self, device: _Device, node: str) -> float:
         return device.profile.update_s(self._optimizer, device.core.update_cost(node))

@@ -18,7 +18,7 @@ class DeviceProfile:
     `compute` in FLOP/s, `memory_bandwidth` in byte/s, `memory` in bytes, `overhead` in seconds per batch of
     messages handled. The rest is for kinds that were measured: `message_overhead` in seconds per message of a batch,
     `send` and `receive` the time of handing out and taking in, and `rates` by op (or optimizer) and way, which stand
-    in place of `compute`, `memory_bandwidth` and `message_overhead` where there are some.
+    in place of all the plain figures where there are some.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class DeviceProfile:
     rates: Mapping[str, Mapping[Way, Rate]] = field(default_factory=dict, hash=False)
 
     def duration_s(self, cost: Cost) -> float:
-        """Seconds for one batch: overhead + max(flops / compute, bytes / memory_bandwidth)."""
+        """Seconds for one batch by the plain figures: overhead + max(flops / compute, bytes / memory_bandwidth)."""
         return self.overhead + self.work_s(cost)
 
     def work_s(self, cost: Cost) -> float:
@@ -54,23 +54,23 @@ class DeviceProfile:
         `updates` is the optimizer's name and the work of the update that the batch brings about, if any. Where nothing
         was measured the update's work is part of the batch's.
         """
-        rate, taken_s = self.rate(op, way), self.overhead
+        rate, update_s = self.rate(op, way), 0.0
         if updates is not None:
             optimizer, update = updates
             if measured := self.rate(optimizer, "update"):
-                taken_s += measured.duration_s(update)
+                update_s = measured.duration_s(update)
             elif rate is None:
                 cost += update
             else:
-                taken_s += self.work_s(update)
+                update_s = self.work_s(update)
         if rate is None:
-            return taken_s + self.message_overhead * messages + self.work_s(cost)
-        return taken_s + rate.duration_s(cost, messages, parts, rows)
+            return self.duration_s(cost) + self.message_overhead * messages + update_s
+        return rate.duration_s(cost, messages, parts, rows) + update_s
 
     def update_s(self, optimizer: str, cost: Cost) -> float:
         """Seconds for an update that no batch brings about, at the end of an epoch."""
         rate = self.rate(optimizer, "update")
-        return self.overhead + (rate.duration_s(cost) if rate else self.work_s(cost))
+        return rate.duration_s(cost) if rate else self.duration_s(cost)
 
     @property
     def counts_messages(self) -> bool:

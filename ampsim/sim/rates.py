@@ -46,14 +46,15 @@ class Rate:
 class Handing:
     """The device's own time to hand out or take in what goes to, or comes from, another process.
 
-    `bundle` s for all that one turn sends to one peer together, `batch` s for each batch or structure in it,
-    `bandwidth` byte/s of copying.
+    `bundle` s for all that one turn sends to one peer together, `batch` s for each batch or structure in it, `array` s
+    for each array of these (a batch has its states, its row counts and the payload's), `bandwidth` byte/s of copying.
     """
 
     bundle: float = 0.0
     batch: float = 0.0
+    array: float = 0.0
     bandwidth: float = inf
 
-    def duration_s(self, bundles: int, batches: int, size: int) -> float:
-        """Seconds for so many bundles with so many batches of `size` bytes in all."""
-        return self.bundle * bundles + self.batch * batches + size / self.bandwidth
+    def duration_s(self, bundles: int, batches: int, arrays: int, size: int) -> float:
+        """Seconds for so many bundles with so many batches, arrays and bytes in all."""
+        return self.bundle * bundles + self.batch * batches + self.array * arrays + size / self.bandwidth

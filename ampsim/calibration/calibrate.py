@@ -1,0 +1,84 @@
+"""Measures this machine: what a device process of it takes for each op, for a bundle, and on the way between two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from statistics import median
+
+from ampsim.calibration.fit import Fitted, Sample, fit_handing, fit_line, fit_rates
+from ampsim.calibration.machine import memory_bytes, time_copies, time_products
+from ampsim.calibration.sockets import SocketTimes, time_sockets
+from ampsim.calibration.workloads import workloads
+from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.rates import Rate, Way
+
+QUICK = 0.1
+"""The share of the measurements that --quick makes."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The kind and the network that were measured, and what they were fitted to."""
+
+    profile: DeviceProfile
+    latency: float
+    bandwidth: float
+    rates: Mapping[str, Mapping[Way, Fitted]]
+    products: list[tuple[tuple[int, int, int], float]]
+    copies: list[tuple[int, float]]
+    sockets: SocketTimes
+    send_error: float
+    receive_error: float
+
+
+def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None]) -> Calibration:
+    """Measure; a minute, a few seconds if `quick`. `tell` is told what is being measured. Raises RunFailed."""
+    share = QUICK if quick else 1.0
+    tell("matrix products and copies")
+    products, copies = time_products(round(100 * share)), time_copies(round(50 * share))
+    tell("sockets")
+    sockets = time_sockets(round(200 * share))
+    samples: list[Sample] = []
+    for workload in workloads():
+        tell(f"{workload.model} {workload.options}, {workload.max_active_keys} in flight")
+        samples += workload.time(share)
+    rates = fit_rates(samples)
+    (send, send_error), (receive, receive_error) = fit_handing(sockets.send), fit_handing(sockets.receive)
+    latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
+    (large, large_s), (copied, copied_s) = products[-1], copies[-1]
+    memory_bandwidth = 2 * copied / copied_s
+    batch_s, message_s = _typical(rates)
+    profile = DeviceProfile(
+        kind,
+        summary,
+        compute=2 * prod(large) / large_s,
+        memory_bandwidth=memory_bandwidth,
+        memory=memory_bytes(),
+        overhead=batch_s + sockets.empty_s,
+        message_overhead=message_s,
+        send=send,
+        receive=receive,
+        rates=_with_the_loop(rates, sockets.empty_s),
+    )
+    # Where size made no difference that could be seen, copying is all that it can be.
+    network = latency, min(bandwidth, memory_bandwidth)
+    return Calibration(profile, *network, rates, products, copies, sockets, send_error, receive_error)
+
+
+def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
+    """Seconds per batch and per message of the ops in the middle: what is taken for ops that nobody measured."""
+    measured = [fitted.rate for ways in rates.values() for way, fitted in ways.items() if way != "update"]
+    return median(rate.batch + rate.call for rate in measured), median(rate.message for rate in measured)
+
+
+def _with_the_loop(rates: Mapping[str, Mapping[Way, Fitted]], loop_s: float) -> dict[str, dict[Way, Rate]]:
+    """The rates of batches, with what a turn of the device's loop takes around them; an update is part of a batch."""
+    return {
+        op: {
+            way: fitted.rate if way == "update" else replace(fitted.rate, batch=fitted.rate.batch + loop_s)
+            for way, fitted in ways.items()
+        }
+        for op, ways in rates.items()
+    }

@@ -1,0 +1,188 @@
+"""Times the runtime's own sockets: bundles of many makes go to another process and back, as devices send them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from ampsim.data.dataset import DataSpec
+from ampsim.errors import RunFailed
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.builder import GraphBuilder
+from ampsim.ir.graph import Graph, Target
+from ampsim.ir.node import TrainingSetup
+from ampsim.ops.optimizers import sgd
+from ampsim.ops.table import ArraySpec
+from ampsim.runtime.device_core import Deliver, DeliverStructure, DeviceCore
+from ampsim.runtime.launcher import child_environment
+from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structure_from_packet, to_packet
+from ampsim.runtime.meter import Activity, Meter
+from ampsim.runtime.sockets import DeviceSocket
+from ampsim.runtime.wire import Bundle, Packet
+
+HERE, THERE = "here", "there"
+PATIENCE_S = 30.0
+STRUCTURE = {name: np.arange(20) for name in "abcdefg"}
+MAKES = [
+    # batches in a bundle, messages (of one row) in a batch, values in a row, structures in the bundle
+    (1, 1, 8, 0),
+    (1, 32, 32, 0),
+    (1, 128, 128, 0),
+    (1, 100, 784, 0),
+    (1, 400, 784, 0),
+    (2, 1, 8, 0),
+    (2, 64, 128, 0),
+    (4, 16, 64, 0),
+    (8, 1, 8, 0),
+    (8, 32, 32, 0),
+    (16, 4, 8, 0),
+    (2, 32, 32, 1),
+    (2, 64, 32, 4),
+    (2, 128, 32, 16),
+]
+
+
+@dataclass(frozen=True)
+class SocketTimes:
+    """What was timed: `send` and `receive` as rows of (bundles, batches, arrays, bytes, seconds); `transfers` as
+    (bytes, seconds on the way); `empty_s` is a turn of a device's loop in which nothing comes and nothing is sent.
+    """
+
+    send: list[tuple[int, int, int, int, float]]
+    receive: list[tuple[int, int, int, int, float]]
+    transfers: list[tuple[int, float]]
+    empty_s: float
+
+
+class _Partner:
+    """One end: hands out and takes in as a device process does."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.other = name, THERE if name == HERE else HERE
+        # Both devices have a dealer to a controller; here nobody is at its other end.
+        self.socket = DeviceSocket(name, f"ipc://{folder / 'controller'}")
+        self.socket.bind(f"ipc://{folder / name}")
+        self.socket.connect({self.other: f"ipc://{folder / self.other}"})
+
+    def send(self, batches: Sequence[tuple[Target, Batch]], structures: int) -> float:
+        """Hand out a bundle with these batches and so many structures; the seconds that it took."""
+        began_s = perf_counter()
+        packets = [Packet((instance, *STRUCTURE), tuple(STRUCTURE.values())) for instance in range(structures)]
+        packets += [to_packet(*batch) for batch in batches]
+        self.socket.send(self.other, Bundle(MESSAGES, self.name, None, packets))
+        return perf_counter() - began_s
+
+    def receive(self, graph: Graph) -> tuple[list[tuple[Target, Batch]], float]:
+        """Take in the next bundle for a device of this graph; its batches, and the seconds without the wait."""
+        core = _core(graph)
+        if not self.socket.wait(PATIENCE_S):
+            raise RunFailed(f"calibrate: nothing came from the other process within {PATIENCE_S:.0f} s")
+        began_s = perf_counter()
+        found = []
+        for bundle in self.socket.receive():
+            for packet in bundle.packets:
+                if is_structure(packet):
+                    core.handle(DeliverStructure(*structure_from_packet(packet)))
+                    continue
+                target, batch = from_packet(packet, graph, graph.nodes)
+                core.handle(Deliver(target, batch, bundle.sender))
+                found.append((target, batch))
+        return found, perf_counter() - began_s
+
+
+def _graph(width: int) -> Graph:
+    """Nodes that take rows of so many values."""
+    builder = GraphBuilder(DataSpec({"x": ArraySpec((width,)), "label": ArraySpec((), "int64")}).inputs)
+    builder.loss("loss", "softmax_cross_entropy", builder.input("x"), builder.input("label"))
+    return builder.graph()
+
+
+def _core(graph: Graph) -> DeviceCore:
+    placement = dict.fromkeys(graph.nodes, HERE)
+    return DeviceCore(HERE, graph, placement, TrainingSetup(0, sgd(learning_rate=0.1)))
+
+
+def time_sockets(repeats: int) -> SocketTimes:
+    """Send each make of bundle `repeats` times there and back. Raises RunFailed if the other process fails."""
+    folder = Path(tempfile.mkdtemp(prefix="ampsim-", dir="/tmp" if os.path.isdir("/tmp") else None))
+    command = [sys.executable, "-P", "-m", "ampsim.calibration.sockets", str(folder), str(repeats)]
+    partner = _Partner(HERE, folder)
+    other = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment())
+    try:
+        with partner.socket:
+            times = SocketTimes([], [], [], _empty_s(partner.socket, repeats))
+            for make in MAKES:
+                _exchange(partner, make, repeats, times)
+        return times
+    finally:
+        other.kill()
+        other.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, times: SocketTimes) -> None:
+    """One make there and back; the medians are noted."""
+    batches, messages, width, structures = make
+    graph = _graph(width)
+    target = Target("loss", 0, Direction.FORWARD)
+    sent_s, received_s, waited_s = [], [], []
+    for repeat in range(repeats):
+        states = np.full((messages, 1), repeat)
+        payload = np.random.default_rng(repeat).random((messages, width), np.float32)
+        batch = Batch(states, np.ones(messages, np.int64), (payload,))
+        sent_s.append(partner.send([(target, batch)] * batches, structures))
+        left_s = perf_counter()
+        _, took_s = partner.receive(graph)
+        received_s.append(took_s)
+        waited_s.append(perf_counter() - left_s - took_s)
+    size = batches * batch.size_bytes + structures * sum(array.nbytes for array in STRUCTURE.values())
+    count = (1, batches + structures, 3 * batches + len(STRUCTURE) * structures, size)
+    send_s, receive_s = median(sent_s), median(received_s)
+    times.send.append((*count, send_s))
+    times.receive.append((*count, receive_s))
+    # There and back, and in between the other end does what this one does.
+    times.transfers.append((size, max(0.0, median(waited_s) - receive_s - send_s) / 2))
+
+
+def _empty_s(socket: DeviceSocket, repeats: int) -> float:
+    """A turn of a device's loop without the work: looking for what has come, and keeping time."""
+    meter, taken_s = Meter(), []
+    for _ in range(20 * repeats):
+        began_s = perf_counter()
+        for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
+            meter.switch(activity)
+        socket.receive()
+        os.getppid()
+        taken_s.append(perf_counter() - began_s)
+    return median(taken_s)
+
+
+def main(arguments: list[str]) -> int:
+    """The other end: sends back what comes, until it is ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("repeats", type=int)
+    options = parser.parse_args(arguments)
+    partner = _Partner(THERE, options.folder)
+    with partner.socket:
+        for _, _, width, structures in MAKES:
+            graph = _graph(width)
+            for _ in range(options.repeats):
+                partner.send(partner.receive(graph)[0], structures)
+        partner.socket.wait(PATIENCE_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

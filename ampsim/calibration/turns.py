@@ -1,0 +1,104 @@
+"""Times the batches of a training run on one device core: what each is, and how long the core takes over it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from time import perf_counter
+
+from ampsim.calibration.fit import Sample
+from ampsim.data.dataset import Dataset
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ir.node import TrainingSetup
+from ampsim.ops.table import Cost
+from ampsim.runtime.controller_core import ControllerCore, Plan
+from ampsim.runtime.controller_events import (
+    ControllerAction,
+    ControllerEvent,
+    DeviceEndedEpoch,
+    DropStructure,
+    EndEpochOnDevices,
+    Home,
+    PassEnded,
+    SendStructure,
+    TrainingEnded,
+)
+from ampsim.runtime.device_core import (
+    Deliver,
+    DeliverStructure,
+    DeviceCore,
+    DropStructures,
+    EndEpoch,
+    EpochEnded,
+    Handled,
+    Report,
+    Send,
+    Turn,
+)
+from ampsim.runtime.simulated_cluster import WAYS
+
+DEVICE = "d0"
+
+
+def time_turns(graph: Graph, dataset: Dataset, setup: TrainingSetup, plan: Plan, max_batch: int) -> list[Sample]:
+    """Train on one core that hosts every node, and time each of its turns."""
+    return _Timed(graph, dataset, setup, plan, max_batch).run()
+
+
+class _Timed:
+    def __init__(self, graph: Graph, dataset: Dataset, setup: TrainingSetup, plan: Plan, max_batch: int) -> None:
+        placement = dict.fromkeys(graph.nodes, DEVICE)
+        self._graph, self._optimizer = graph, setup.optimizer.name
+        self._core = DeviceCore(DEVICE, graph, placement, setup, max_batch)
+        self._controller = ControllerCore(plan, graph, placement, dataset)
+        self._events: deque[ControllerEvent] = deque()
+        self._samples: list[Sample] = []
+        self._ended = False
+
+    def run(self) -> list[Sample]:
+        self._perform(self._controller.next_pass())
+        while not self._ended:
+            if self._core.has_work:
+                self._turn()
+            while self._events:
+                self._perform(self._controller.handle(self._events.popleft()))
+        return self._samples
+
+    def _turn(self) -> None:
+        began_s = perf_counter()
+        actions = self._core.handle(Turn())
+        seconds = perf_counter() - began_s
+        for action in actions:
+            match action:
+                case Handled():
+                    self._samples.append(self._sample(action, seconds))
+                case Send(device, _, batch) if device == CONTROLLER:
+                    self._events.append(Home(batch))
+                case Report():
+                    self._events.append(action)
+
+    def _sample(self, handled: Handled, seconds: float) -> Sample:
+        node, _, direction = handled.target
+        spec = self._graph.nodes[node]
+        cost = spec.work(direction, handled.rows) if handled.rows else Cost()
+        update = (self._optimizer, self._core.update_cost(node)) if handled.updates else None
+        count = handled.messages, len(handled.parts)
+        return Sample(spec.op_name, WAYS[direction], *count, handled.rows, cost, update, seconds)
+
+    def _perform(self, actions: Iterable[ControllerAction]) -> None:
+        core = self._core
+        for action in actions:
+            match action:
+                case Send(_, target, batch):
+                    core.handle(Deliver(target, batch, CONTROLLER))
+                case SendStructure(_, instance, structure):
+                    core.handle(DeliverStructure(instance, structure))
+                case DropStructure(_, instance):
+                    core.handle(DropStructures([instance]))
+                case EndEpochOnDevices():
+                    ended = core.handle(EndEpoch())
+                    self._events += [DeviceEndedEpoch(DEVICE) for action in ended if isinstance(action, EpochEnded)]
+                case PassEnded():
+                    self._perform(self._controller.next_pass())
+                case TrainingEnded():
+                    self._ended = True
