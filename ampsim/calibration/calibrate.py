@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from math import prod
 from statistics import median
 
-from ampsim.calibration.fit import Fitted, Sample, fit_handing, fit_line, fit_rates
+from ampsim.calibration.fit import ControllerSample, Fitted, Sample, fit_controller, fit_handing, fit_line, fit_rates
 from ampsim.calibration.machine import memory_bytes, time_copies, time_products
 from ampsim.calibration.sockets import SocketTimes, time_sockets
 from ampsim.calibration.workloads import workloads
+from ampsim.runtime.controller_time import NAME as CONTROLLER
 from ampsim.sim.profile import DeviceProfile
 from ampsim.sim.rates import Rate, Way
 
@@ -41,10 +42,13 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     tell("sockets")
     sockets = time_sockets(round(200 * share))
     samples: list[Sample] = []
+    controls: list[ControllerSample] = []
     for workload in workloads():
         tell(f"{workload.model} {workload.options}, {workload.max_active_keys} in flight")
-        samples += workload.time(share)
-    rates = fit_rates(samples)
+        turns, events = workload.time(share)
+        samples += turns
+        controls += events
+    rates = {**fit_rates(samples), CONTROLLER: fit_controller(controls)}
     (send, send_error), (receive, receive_error) = fit_handing(sockets.send), fit_handing(sockets.receive)
     latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
     (large, large_s), (copied, copied_s) = products[-1], copies[-1]
@@ -69,16 +73,24 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
 
 def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
     """Seconds per batch and per message of the ops in the middle: what is taken for ops that nobody measured."""
-    measured = [fitted.rate for ways in rates.values() for way, fitted in ways.items() if way != "update"]
+    measured = [
+        fitted.rate
+        for op, ways in rates.items()
+        for way, fitted in ways.items()
+        if way != "update" and op != CONTROLLER
+    ]
     return median(rate.batch + rate.call for rate in measured), median(rate.message for rate in measured)
 
 
 def _with_the_loop(rates: Mapping[str, Mapping[Way, Fitted]], loop_s: float) -> dict[str, dict[Way, Rate]]:
-    """The rates of batches, with what a turn of the device's loop takes around them; an update is part of a batch."""
+    """The rates, those of batches with what a turn of the device's loop takes around them.
+
+    An update is part of a batch, and the controller has another loop.
+    """
+
+    def with_the_loop(op: str, way: Way, rate: Rate) -> Rate:
+        return rate if way == "update" or op == CONTROLLER else replace(rate, batch=rate.batch + loop_s)
+
     return {
-        op: {
-            way: fitted.rate if way == "update" else replace(fitted.rate, batch=fitted.rate.batch + loop_s)
-            for way, fitted in ways.items()
-        }
-        for op, ways in rates.items()
+        op: {way: with_the_loop(op, way, fitted.rate) for way, fitted in ways.items()} for op, ways in rates.items()
     }

@@ -38,6 +38,17 @@ class Sample:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class ControllerSample:
+    """An event of the controller's that was timed: messages that came home, and what was injected because of them."""
+
+    home: int
+    instances: int
+    messages: int
+    size: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A rate, from how many batches it follows, and by how much these are off: the median of |fit / measured - 1|."""
@@ -151,6 +162,25 @@ def _fit_update(timed: Sequence[tuple[Cost, float, float]]) -> Fitted:
     batch, byte = found.tolist()
     error = float(np.median(np.abs(fitted[kept] / seconds[kept] - 1)))
     return Fitted(Rate(batch=batch, memory_bandwidth=_per_second(byte)), len(timed), error)
+
+
+def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:
+    """The rates by which the simulated clock tells the controller's time: see runtime.controller_time."""
+    matrix = np.array(
+        [
+            (1.0, sample.home, float(sample.instances > 0), sample.instances, sample.messages, sample.size)
+            for sample in samples
+        ],
+        np.float64,
+    )
+    found, error = robust(matrix, np.array([sample.seconds for sample in samples]))
+    batch, home, injection, instance, message, byte = found.tolist()
+    forward = Rate(batch=injection, part=instance, message=message, memory_bandwidth=_per_second(byte))
+    injecting = sum(sample.instances > 0 for sample in samples)
+    return {
+        "forward": Fitted(forward, injecting, error),
+        "backward": Fitted(Rate(batch=batch, message=home), len(samples), error),
+    }
 
 
 def fit_handing(timed: Sequence[tuple[int, int, int, int, float]]) -> tuple[Handing, float]:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from time import perf_counter
 
-from ampsim.calibration.fit import Sample
+from ampsim.calibration.fit import ControllerSample, Sample
 from ampsim.data.dataset import Dataset
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
@@ -19,6 +19,7 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     EndEpochOnDevices,
     Home,
+    Injected,
     PassEnded,
     SendStructure,
     TrainingEnded,
@@ -40,8 +41,10 @@ from ampsim.runtime.simulated_cluster import WAYS
 DEVICE = "d0"
 
 
-def time_turns(graph: Graph, dataset: Dataset, setup: TrainingSetup, plan: Plan, max_batch: int) -> list[Sample]:
-    """Train on one core that hosts every node, and time each of its turns."""
+def time_turns(
+    graph: Graph, dataset: Dataset, setup: TrainingSetup, plan: Plan, max_batch: int
+) -> tuple[list[Sample], list[ControllerSample]]:
+    """Train on one core that hosts every node, and time each of its turns, and each event of the controller's."""
     return _Timed(graph, dataset, setup, plan, max_batch).run()
 
 
@@ -53,16 +56,29 @@ class _Timed:
         self._controller = ControllerCore(plan, graph, placement, dataset)
         self._events: deque[ControllerEvent] = deque()
         self._samples: list[Sample] = []
+        self._controls: list[ControllerSample] = []
         self._ended = False
 
-    def run(self) -> list[Sample]:
+    def run(self) -> tuple[list[Sample], list[ControllerSample]]:
         self._perform(self._controller.next_pass())
         while not self._ended:
             if self._core.has_work:
                 self._turn()
             while self._events:
-                self._perform(self._controller.handle(self._events.popleft()))
-        return self._samples
+                self._control(self._events.popleft())
+        return self._samples, self._controls
+
+    def _control(self, event: ControllerEvent) -> None:
+        began_s = perf_counter()
+        actions = self._controller.handle(event)
+        seconds = perf_counter() - began_s
+        if isinstance(event, Home | Report):
+            sent = [(action.target, action.batch) for action in actions if isinstance(action, Send)]
+            size = sum(self._graph.size_bytes(*batch) for batch in sent)
+            instances = sum(action.instances for action in actions if isinstance(action, Injected))
+            messages = sum(len(batch) for _, batch in sent)
+            self._controls.append(ControllerSample(len(event.batch), instances, messages, size, seconds))
+        self._perform(actions)
 
     def _turn(self) -> None:
         began_s = perf_counter()

@@ -92,6 +92,7 @@ def validate(
         "cluster.clock=simulated",
         "cluster.numerics=off",
         f"cluster.network={json.dumps(network)}",
+        f"cluster.controller={json.dumps(str(kind.resolve()))}",
     ]
     experiment = load(config, wall)
     names = list(experiment.devices)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ampsim.calibration.fit import Sample
+from ampsim.calibration.fit import ControllerSample, Sample
 from ampsim.calibration.synthetic import molecules, trees
 from ampsim.calibration.turns import time_turns
 from ampsim.data.babi15 import Babi15
@@ -34,8 +34,8 @@ class Workload:
     inject_at_once: int = 1
     max_batch: int = 512
 
-    def time(self, share: float = 1.0) -> list[Sample]:
-        """Train on `share` of its examples; every batch that was handled, and how long it took."""
+    def time(self, share: float = 1.0) -> tuple[list[Sample], list[ControllerSample]]:
+        """Train on `share` of its examples; what was handled, and how long each took."""
         dataset = self.data(max(1, round(self.examples * share)))
         graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
         optimizer = OPTIMIZERS[self.optimizer](learning_rate=0.001)

@@ -14,7 +14,7 @@ from ampsim.config.limits import check_limits
 from ampsim.config.network import resolved_network
 from ampsim.config.network_check import check_network
 from ampsim.config.options import Chosen, call, choose
-from ampsim.config.placement import PlacedDevice, place
+from ampsim.config.placement import PlacedDevice, kind_at, place
 from ampsim.config.schema import Config, Device
 from ampsim.config.tree import Document, read
 from ampsim.config.wording import enumerated
@@ -24,6 +24,7 @@ from ampsim.errors import BadInput
 from ampsim.ir.graph import Graph
 from ampsim.models import BUILT_IN
 from ampsim.ops.optimizers import OPTIMIZERS
+from ampsim.sim.profile import DeviceProfile
 
 __all__ = ["Experiment", "PlacedDevice", "load"]
 
@@ -41,6 +42,8 @@ class Experiment:
     graph: Graph
     devices: dict[str, PlacedDevice]
     import_paths: list[str]
+    controller: DeviceProfile | None = None
+    """what the controller's time on the simulated clock is told by, if it takes any"""
 
 
 def load(
@@ -74,6 +77,7 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
     check_network(document, config, graph, devices)
     if graph is not None:
         _check_targets(document, graph)
+    controller = kind_at(document, ("cluster", "controller"), import_paths)
     document.raise_faults()
     assert config and data and dataset and model and graph and optimizer  # noqa: PT018  (each missing one is a fault)
     chosen = optimizer.choice
@@ -82,9 +86,10 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
     training = config.training.model_copy(update={"optimizer": optimizer.choice})
     named = {name: Device(kind=device.kind, nodes=list(device.nodes)) for name, device in devices.items()}
     network = resolved_network(config.cluster.network, list(devices))
-    cluster = config.cluster.model_copy(update={"devices": named, "placement": "explicit", "network": network})
+    changed = {"devices": named, "placement": "explicit", "network": network, "controller": controller[0]}
+    cluster = config.cluster.model_copy(update=changed)
     sections = {"model": model.choice, "data": data.choice, "training": training, "cluster": cluster}
-    return Experiment(config.model_copy(update=sections), dataset, graph, devices, import_paths)
+    return Experiment(config.model_copy(update=sections), dataset, graph, devices, import_paths, controller[1])
 
 
 def _dataset(document: Document, data: Chosen | None) -> Dataset | None:

@@ -72,6 +72,15 @@ def place(document: Document, graph: Graph | None, rows: int, folders: Sequence[
     }
 
 
+def kind_at(document: Document, path: KeyPath, folders: Sequence[str]) -> tuple[str | None, DeviceProfile | None]:
+    """The kind that a document names at `path`: what it is called wherever the config lies, and its profile."""
+    written = document.at(*path)
+    if not isinstance(written, str):
+        return None, None
+    found = _kinds(document, [_Device("", path[:-1], written, ())], folders, path[-1])
+    return found.get(written, (None, None))
+
+
 def _devices(document: Document) -> list[_Device]:
     listed = document.at(*DEVICES)
     if not isinstance(listed, dict):
@@ -110,13 +119,13 @@ def _is_automatic(document: Document) -> bool:
 
 
 def _kinds(
-    document: Document, devices: Sequence[_Device], folders: Sequence[str]
+    document: Document, devices: Sequence[_Device], folders: Sequence[str], key: str | int = "kind"
 ) -> dict[str, tuple[str, DeviceProfile]]:
     """By what the document calls it, each kind: what it is called wherever the config lies, and its profile."""
     kinds: dict[str, tuple[str, DeviceProfile]] = {}
     told: set[KeyPath] = set()
     for device in devices:
-        kind, path = device.kind, (*device.path, "kind")
+        kind, path = device.kind, (*device.path, key)
         if kind is None or kind in kinds or path in told:
             continue
         told.add(path)

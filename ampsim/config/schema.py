@@ -236,6 +236,10 @@ class Cluster(Section):
         "the busiest device has the least work (always so where devices are only counted)",
     )
     network: Network = Field(default_factory=Network, description="what connects the devices")
+    controller: str | None = Field(
+        default=None,
+        description="measured kind that the controller runs on, on the simulated clock; by default it takes no time",
+    )
 
 
 class Config(Section):

@@ -51,8 +51,9 @@ def assemble(
     profiles = {name: device.profile for name, device in experiment.devices.items()}
     network = make_network(config.network, list(profiles))
     alone = in_process or off
+    arithmetic = in_process and not off
     simulated = SimulatedCluster(
-        spec, graph, profiles, names, network, arithmetic=in_process and not off, followed=not alone
+        spec, graph, profiles, names, network, arithmetic, followed=not alone, controller=experiment.controller
     )
     if alone:
         return simulated

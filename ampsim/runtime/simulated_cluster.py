@@ -38,6 +38,7 @@ from ampsim.runtime.controller_events import (
     ReplicasCollected,
     SendStructure,
 )
+from ampsim.runtime.controller_time import ControllerTime
 from ampsim.runtime.device_core import (
     Assign,
     Collect,
@@ -116,6 +117,8 @@ class SimulatedCluster(Cluster):
     """Runs the cores on simulated time. `profiles` are the devices' in the config's order; if it is `followed`, the
     devices' orders of work are noted, to be taken.
 
+    The controller takes no time, unless its profile is given.
+
     Raises DeviceFailed, also for a device whose memory overflows, and Stalled if nothing moves.
     """
 
@@ -128,6 +131,7 @@ class SimulatedCluster(Cluster):
         network: Network,
         arithmetic: bool,
         followed: bool = False,
+        controller: DeviceProfile | None = None,
     ) -> None:
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
@@ -147,6 +151,7 @@ class SimulatedCluster(Cluster):
         self._time_s = 0.0
         self._events: deque[ClusterEvent] = deque()
         self._woken: list[_Device] = []
+        self._controller = ControllerTime(controller) if controller else None
         self._controller_path_s = 0.0
         self._pass_path_s = 0.0
         self._parameters: dict[str, Array] = {}
@@ -192,8 +197,15 @@ class SimulatedCluster(Cluster):
         )
         return PassTiming(self._time_s - self._pass_began_s, bound)
 
+    def injected(self, instances: int) -> None:
+        if self._controller:
+            self._controller.injected(instances)
+
     def send(self, actions: Iterable[Delivery]) -> None:
         path_s, reached = self._controller_path_s, set[str]()
+        if self._controller:
+            actions = list(actions)
+            path_s += self._controller.send(actions, self._time_s, self._graph)
         for action in actions:
             match action:
                 case Send(device, target, batch):
@@ -314,7 +326,11 @@ class SimulatedCluster(Cluster):
         opens = reached is None or destination not in reached
         if reached is not None:
             reached.add(destination)
-        self._hop(_Transfer(route, size, destination, event, path_s, self._arrays(event), opens))
+        transfer = _Transfer(route, size, destination, event, path_s, self._arrays(event), opens)
+        if source == CONTROLLER and self._controller and self._controller.free_s > self._time_s:
+            self._at(self._controller.free_s, transfer)  # it begins its way when the controller has sent it
+        else:
+            self._hop(transfer)
 
     def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
         """How many arrays something is that travels; for what trains nothing it does not matter."""
@@ -337,8 +353,7 @@ class SimulatedCluster(Cluster):
             self._hop(transfer)
             return
         if transfer.destination == CONTROLLER:
-            self._controller_path_s = self._pass_path_s = max(self._pass_path_s, transfer.path_s)
-            self._events.append(transfer.event)  # type: ignore[arg-type]  # a transfer to it carries its events
+            self._come_home(transfer)
             return
         device = self._devices[transfer.destination]
         self._catch_up(device)
@@ -351,6 +366,17 @@ class SimulatedCluster(Cluster):
             if isinstance(action, EpochEnded):
                 self._events.append(DeviceEndedEpoch(device.name))
         self._woken.append(device)
+
+    def _come_home(self, transfer: _Transfer) -> None:
+        if self._controller:
+            event = transfer.event
+            messages = len(event.batch) if isinstance(event, Home | Report) else 0
+            bundle = (transfer.opens, 1, transfer.arrays, transfer.size)
+            transfer.path_s += self._controller.receive(messages, bundle, self._time_s)
+            self._at(self._controller.free_s, event)
+        else:
+            self._events.append(transfer.event)  # type: ignore[arg-type]  # a transfer to it carries its events
+        self._controller_path_s = self._pass_path_s = max(self._pass_path_s, transfer.path_s)
 
     def _begin(self, device: _Device) -> None:
         """A turn: the core says what comes of it, and it comes when the time that the turn takes is over."""

@@ -112,6 +112,7 @@ class Simulation:
                 case StartPass(epoch, split):
                     self._cluster.start_pass(epoch, split)
                 case Injected(instances):
+                    self._cluster.injected(instances)
                     self._injections.append(instances)
                     self._injected += instances
                 case PassEnded(_, split):

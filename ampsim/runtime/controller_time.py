@@ -1,0 +1,71 @@
+"""The controller's own time on the simulated clock, where its kind was measured: it does one thing at a time.
+
+taking in    receive + batch + message * messages                     rates: controller: backward
+injecting    send + batch + part * instances + message * messages     rates: controller: forward
+             + bytes / memory_bandwidth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ampsim.ir.graph import Graph
+from ampsim.ops.table import Cost
+from ampsim.runtime.cluster import Delivery
+from ampsim.runtime.controller_events import SendStructure
+from ampsim.runtime.device_core import Send
+from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.rates import Rate
+
+NAME = "controller"
+"""What a device file's rates call the controller's work: forward is injecting, backward taking in."""
+
+
+class ControllerTime:
+    """When the controller has done what it was given; `free_s` is that time on the simulated clock."""
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        self._profile = profile
+        self._forward = profile.rate(NAME, "forward") or Rate()
+        self._backward = profile.rate(NAME, "backward") or Rate()
+        self._injected = 0
+        self.free_s = 0.0
+        self.busy_s = 0.0
+
+    def injected(self, instances: int) -> None:
+        """Note that so many instances are injected with what is sent next."""
+        self._injected += instances
+
+    def receive(self, messages: int, bundle: tuple[int, int, int, int], now_s: float) -> float:
+        """Take in what has come now: bundles, batches, arrays and bytes. The seconds that it takes."""
+        taken_s = self._profile.receive.duration_s(*bundle) + self._backward.duration_s(Cost(), messages)
+        return self._work(taken_s, now_s)
+
+    def send(self, actions: Sequence[Delivery], now_s: float, graph: Graph) -> float:
+        """Make and hand out what is to be sent now; it leaves at `free_s`. The seconds that it takes."""
+        peers, batches, arrays, size, messages = set[str](), 0, 0, 0, 0
+        for action in actions:
+            match action:
+                case Send(device, target, batch):
+                    peers.add(device)
+                    batches += 1
+                    arrays += 2 + len(graph.payload(target) or ())
+                    size += graph.size_bytes(target, batch)
+                    messages += len(batch)
+                case SendStructure(devices, _, structure):
+                    peers.update(devices)
+                    batches += len(devices)
+                    arrays += len(devices) * len(structure)
+                    size += len(devices) * sum(array.nbytes for array in structure.values())
+        if not batches:
+            return 0.0
+        taken_s = self._profile.send.duration_s(len(peers), batches, arrays, size)
+        if self._injected:
+            taken_s += self._forward.duration_s(Cost(bytes_read=size), messages, self._injected)
+        self._injected = 0
+        return self._work(taken_s, now_s)
+
+    def _work(self, taken_s: float, now_s: float) -> float:
+        self.free_s = max(now_s, self.free_s) + taken_s
+        self.busy_s += taken_s
+        return taken_s

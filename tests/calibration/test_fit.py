@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ampsim.calibration.fit import (
+    ControllerSample,
+    Sample,
+    fit_controller,
+    fit_handing,
+    fit_line,
+    fit_rates,
+    non_negative,
+)
+from ampsim.ops.table import Cost
+from ampsim.sim.rates import Handing, Rate, Way
+
+FORWARD = Rate(20e-6, 30e-6, 0.3e-6, 4e-6, 0.1e-6, compute=80e9, memory_bandwidth=20e9)
+BACKWARD = Rate(50e-6, 0.0, 0.6e-6, 0.0, 0.2e-6, compute=100e9, memory_bandwidth=10e9)
+UPDATE = Rate(batch=40e-6, memory_bandwidth=16e9)
+
+
+def timings(noise: Callable[[], float]) -> list[Sample]:
+    """Batches of one op each way, of many makes, as a machine with the rates above would take; some with an update."""
+    generator, samples = np.random.default_rng(0), []
+    ways: list[tuple[Way, Rate]] = [("forward", FORWARD), ("backward", BACKWARD)]
+    for number in range(600):
+        way, rate = ways[number % 2]
+        messages = int(generator.integers(1, 300))
+        parts, waits = int(generator.integers(1, 10)), number % 6 == 0
+        rows, units = 0 if waits else messages * int(generator.integers(1, 4)), int(generator.choice([16, 128, 784]))
+        cost = Cost(2.0 * rows * units * units, 4.0 * rows * units, 4.0 * units * units)
+        update = ("adam", Cost(1.0, 16.0 * units * units, 12.0 * units * units)) if number % 20 == 1 else None
+        seconds = rate.duration_s(cost, messages, parts, rows) + (UPDATE.duration_s(update[1]) if update else 0.0)
+        samples.append(Sample("op", way, messages, parts, rows, cost, update, seconds * noise()))
+    return samples
+
+
+def close(found: Rate, expected: Rate, relative: float) -> None:
+    for name in ("batch", "call", "message", "part", "row", "compute", "memory_bandwidth"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=relative, abs=1e-9), name
+
+
+def test_the_fit_recovers_the_rates_that_timings_were_made_with() -> None:
+    rates = fit_rates(timings(lambda: 1.0))
+    close(rates["op"]["forward"].rate, FORWARD, 1e-6)
+    close(rates["op"]["backward"].rate, BACKWARD, 1e-6)
+    close(rates["adam"]["update"].rate, UPDATE, 1e-3)
+    assert rates["op"]["forward"].error < 1e-6
+
+
+def test_noise_and_interrupted_batches_change_what_is_predicted_little() -> None:
+    generator = np.random.default_rng(1)
+    noisy = timings(lambda: float(generator.normal(1, 0.05)) * (30.0 if generator.random() < 0.03 else 1.0))
+    rates = fit_rates(noisy)
+    for sample in timings(lambda: 1.0):
+        if sample.update is None:
+            fitted = rates["op"][sample.way].rate.duration_s(sample.cost, sample.messages, sample.parts, sample.rows)
+            assert fitted == pytest.approx(sample.seconds, rel=0.08)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(0, 30))
+def test_the_least_squares_have_no_negative_coefficient_and_no_better_neighbour(
+    seed: int, columns: int, more: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    matrix, values = generator.normal(size=(columns + more, columns)), generator.normal(size=columns + more)
+    found = non_negative(matrix, values)
+    assert (found >= 0).all()
+    gradient = matrix.T @ (values - matrix @ found)
+    # Where a coefficient is above 0 nothing is gained by changing it; where it is 0, nothing by making it larger.
+    assert np.abs(gradient[found > 0]).max(initial=0) < 1e-8 * (1 + np.abs(matrix).sum())
+    assert gradient[found == 0].max(initial=0) < 1e-8 * (1 + np.abs(matrix).sum())
+
+
+def test_a_column_that_says_nothing_gets_nothing() -> None:
+    assert non_negative(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([3.0, 6.0])).tolist() == [0.0, 3.0]
+
+
+def test_the_controllers_rates_are_recovered() -> None:
+    generator, samples = np.random.default_rng(2), []
+    for number in range(400):
+        home, instances = int(generator.integers(1, 60)), number % 3 * int(generator.integers(1, 16))
+        messages, size = instances * int(generator.integers(1, 40)), instances * int(generator.integers(1, 9000))
+        seconds = 5e-6 + 2e-6 * home + (40e-6 if instances else 0) + 20e-6 * instances + 1e-7 * messages + size / 5e9
+        samples.append(ControllerSample(home, instances, messages, size, seconds))
+    rates = fit_controller(samples)
+    close(rates["forward"].rate, Rate(batch=40e-6, part=20e-6, message=1e-7, memory_bandwidth=5e9), 1e-5)
+    close(rates["backward"].rate, Rate(batch=5e-6, message=2e-6), 1e-5)
+    assert rates["forward"].samples == sum(sample.instances > 0 for sample in samples)
+
+
+def test_handing_out_and_the_way_are_recovered() -> None:
+    truth = Handing(40e-6, 12e-6, 3e-6, 8e9)
+    makes = [(1, 1, 3, 100), (1, 2, 6, 900), (1, 8, 24, 40), (1, 1, 3, 10**6), (1, 9, 60, 10**5), (1, 3, 21, 10)]
+    found, error = fit_handing([(*make, truth.duration_s(*make)) for make in makes])
+    figures = (found.bundle, found.batch, found.array, found.bandwidth)
+    assert figures == pytest.approx((40e-6, 12e-6, 3e-6, 8e9))
+    assert error < 1e-9
+    assert fit_line([0, 1000, 10**6], [5e-6, 6e-6, 1005e-6]) == pytest.approx((5e-6, 1e9))
+
+
+def test_transfers_too_short_for_the_clock_are_no_trouble() -> None:
+    latency, bandwidth = fit_line([10, 1000, 10**6], [0.0, 0.0, 0.0])
+    assert latency > 0
+    assert bandwidth > 1e9

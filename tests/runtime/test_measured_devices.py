@@ -1,0 +1,93 @@
+"""Devices of measured kinds on the simulated clock: closed forms on a cluster of one device, one instance at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ampsim.cli.watch import QuietWatcher
+from ampsim.config.load import load
+from ampsim.runtime.run import run
+
+KIND = """\
+kind: measured
+summary: a device on which nothing takes time but what is said below
+compute: 1e30 FLOP/s
+memory_bandwidth: 1e30 B/s
+memory: 1 GB
+overhead: 0 s
+"""
+SETS = (
+    "data.limit=300",
+    "model.hidden=[8]",
+    "training.epochs=1",
+    "training.max_active_keys=1",
+    "training.stop_at={}",
+    "cluster.clock=simulated",
+    "cluster.numerics=off",
+    "cluster.network={topology: full, latency: 0 s, bandwidth: 1e30 B/s}",
+    "cluster.devices={d0: {kind: ./measured.yaml, nodes: ['*']}}",
+)
+INSTANCES = 3
+"""of each of the three splits: minibatches of 100 images"""
+TURNS = 5
+"""at an instance of the model linear, relu, linear, loss: the loss node takes two, one for each input"""
+BACK = 3
+
+
+@pytest.fixture
+def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`simulate(figures, *sets)`: the summary of a run on a device file with these figures besides."""
+    monkeypatch.chdir(tmp_path)
+
+    def simulated(figures: str, *sets: str) -> dict[str, Any]:
+        (tmp_path / "measured.yaml").write_text(KIND + figures)
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        return run(load("mnist-mlp", [*SETS, *sets]), QuietWatcher(), out)[1]
+
+    return simulated
+
+
+def test_time_per_message_and_per_op(simulate: Any) -> None:
+    turns = INSTANCES * (3 * TURNS + BACK)
+    assert simulate("message_overhead: 1 s\n")["devices"]["d0"]["busy_s"] == turns
+    rates = "rates: {relu: {forward: {batch: 1 s, row: 10 ms}, backward: {batch: 4 s}, inference: {batch: 2 s}}}\n"
+    assert simulate(rates)["devices"]["d0"]["busy_s"] == pytest.approx(INSTANCES * (1 + 1 + 4 + 2 * 2))
+    updates = simulate("rates: {sgd: {update: {batch: 1 s}}}\n")
+    assert updates["devices"]["d0"]["busy_s"] == pytest.approx(2 * INSTANCES)
+
+
+def test_handing_out_and_taking_in_are_the_devices_time(simulate: Any) -> None:
+    # Taken in: a bundle of two batches with three arrays each, for each instance. Handed out: in training the
+    # report and what goes home for the label and the image; else the report.
+    taken_in = simulate("receive: {bundle: 100 s, batch: 10 s, array: 1 s}\n")
+    assert taken_in["devices"]["d0"]["busy_s"] == pytest.approx(3 * INSTANCES * (100 + 2 * 10 + 2 * 3))
+    handed_out = simulate("send: {bundle: 100 s, batch: 10 s, array: 1 s}\n")
+    train = (100 + 10 + 3) + 2 * (10 + 2) + 100
+    assert handed_out["devices"]["d0"]["busy_s"] == pytest.approx(INSTANCES * (train + 2 * 113))
+
+
+def test_bytes_that_are_handed_out_take_time(simulate: Any) -> None:
+    summary = simulate("send: {bandwidth: 1 kB/s}\n")
+    assert summary["devices"]["d0"]["busy_s"] == pytest.approx(summary["devices"]["d0"]["bytes_sent"] / 1000)
+
+
+def test_the_controller_takes_time_only_where_the_config_says_so(simulate: Any) -> None:
+    figures = "rates: {controller: {forward: {batch: 1 s, part: 10 s, message: 100 s}, backward: {message: 1000 s}}}\n"
+    assert simulate(figures)["time_s"] < 1e-9
+    summary = simulate(figures, "cluster.controller=./measured.yaml")
+    # An instance is injected with two messages, and three come home of it.
+    assert summary["time_s"] == pytest.approx(INSTANCES * (1 + 10 + 200 + 3000))
+    assert summary["devices"]["d0"]["busy_s"] < 1e-9
+
+
+def test_the_controller_hands_out_and_takes_in_as_its_kind_does(simulate: Any) -> None:
+    figures = "send: {bundle: 1 s}\nreceive: {bundle: 100 s}\n"
+    assert simulate(figures)["time_s"] == pytest.approx(INSTANCES * (100 + 1 + 1))
+    # A device sends two bundles home for an instance, with the label's answer and the image's:
+    #     injected   taken in by d0   report leaves   answer leaves   report taken in   answer taken in
+    #     0 to 1     1 to 101         102             103             102 to 202        202 to 302
+    summary = simulate(figures, "cluster.controller=./measured.yaml")
+    assert summary["time_s"] == pytest.approx(INSTANCES * 302)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ampsim.ops.table import Cost
+from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.rates import Handing, Rate
+
+PLAIN = DeviceProfile("plain", "", compute=8.0, memory_bandwidth=2.0, memory=1e9, overhead=0.5)
+WORK, UPDATE = Cost(16.0, 1.0, 2.0), Cost(8.0, 4.0, 2.0)
+
+
+def test_without_measured_figures_a_batch_takes_overhead_and_the_longer_of_arithmetic_and_memory() -> None:
+    assert PLAIN.batch_s("linear", "forward", WORK, 7, 3, 5, None) == 0.5 + max(16 / 8, 3 / 2)
+    assert PLAIN.batch_s("linear", "forward", WORK, 7, 3, 5, None) == PLAIN.duration_s(WORK)
+
+
+def test_without_measured_figures_an_update_is_part_of_the_batchs_work() -> None:
+    # 24 flops and 9 bytes together: memory is the limit, which the batch alone is not.
+    assert PLAIN.batch_s("linear", "backward", WORK, 1, 1, 1, ("sgd", UPDATE)) == 0.5 + 9 / 2
+
+
+def test_message_overhead_is_paid_for_each_message() -> None:
+    profile = replace(PLAIN, message_overhead=0.25)
+    assert profile.batch_s("linear", "forward", WORK, 7, 3, 5, None) == 0.5 + 2 + 7 * 0.25
+    assert profile.counts_messages
+    assert not PLAIN.counts_messages
+
+
+def test_a_measured_rate_stands_in_place_of_the_plain_figures_and_is_a_sum() -> None:
+    rate = Rate(1.0, 2.0, 0.5, 0.25, 0.125, compute=4.0, memory_bandwidth=1.0)
+    profile = replace(PLAIN, message_overhead=99.0, rates={"linear": {"forward": rate}})
+    assert profile.batch_s("linear", "forward", WORK, 7, 3, 5, None) == 1 + 2 + 3.5 + 0.75 + 0.625 + 4 + 3
+    assert profile.batch_s("linear", "inference", WORK, 7, 3, 5, None) == 14.875, "as forward, where nothing is said"
+    assert profile.batch_s("relu", "forward", Cost(), 1, 1, 1, None) == 0.5 + 99.0, "others by the plain figures"
+
+
+def test_a_node_that_waits_for_partners_pays_for_no_call() -> None:
+    assert Rate(batch=1.0, call=2.0).duration_s(Cost(), messages=4, parts=1, rows=0) == 1.0
+    assert Rate(batch=1.0, call=2.0).duration_s(Cost(), messages=4, parts=1, rows=4) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({"linear": {"backward": Rate(batch=1.0)}}, 1.0 + max(8 / 8, 6 / 2)),
+        ({"linear": {"backward": Rate(batch=1.0)}, "sgd": {"update": Rate(batch=2.0, memory_bandwidth=3.0)}}, 5.0),
+        ({"sgd": {"update": Rate(batch=2.0)}}, 0.5 + 2.0 + 2.0),
+    ],
+)
+def test_an_update_takes_its_own_rate_or_the_plain_figures(rates: dict[str, dict[str, Rate]], expected: float) -> None:
+    profile = replace(PLAIN, rates=rates)
+    assert profile.batch_s("linear", "backward", WORK, 1, 1, 1, ("sgd", UPDATE)) == expected
+
+
+def test_handing_out_is_paid_by_bundle_batch_array_and_byte() -> None:
+    assert Handing(1.0, 0.5, 0.25, 8.0).duration_s(2, 3, 10, 16) == 2 + 1.5 + 2.5 + 2
+    assert Handing().duration_s(2, 3, 10, 16) == 0
