@@ -63,7 +63,7 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
 
 def network_text(calibration: Calibration) -> str:
     """The `network` section of a config, with the transfers that were timed in a comment."""
-    lines = ["# Between two processes of this machine, over the runtime's own sockets (ipc): one way, medians.", "#"]
+    lines = ["# Between two processes of this machine, over the runtime's own sockets (ipc), one way:", "#"]
     lines += [
         f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.sockets.transfers
     ]

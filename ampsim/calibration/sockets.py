@@ -1,4 +1,8 @@
-"""Times the runtime's own sockets: bundles of many makes go to another process and back, as devices send them."""
+"""Times the runtime's own sockets: bundles of many makes go to another process and back, as devices send them.
+
+Handing out and taking in are told in the thread's time on the CPU, the way in between by the clock: the lower quartile,
+since a machine that has other things to do only ever makes it longer.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -77,18 +81,18 @@ class _Partner:
 
     def send(self, batches: Sequence[tuple[Target, Batch]], structures: int) -> float:
         """Hand out a bundle with these batches and so many structures; the seconds that it took."""
-        began_s = perf_counter()
+        began_s = thread_time()
         packets = [Packet((instance, *STRUCTURE), tuple(STRUCTURE.values())) for instance in range(structures)]
         packets += [to_packet(*batch) for batch in batches]
         self.socket.send(self.other, Bundle(MESSAGES, self.name, None, packets))
-        return perf_counter() - began_s
+        return thread_time() - began_s
 
     def receive(self, graph: Graph) -> tuple[list[tuple[Target, Batch]], float]:
         """Take in the next bundle for a device of this graph; its batches, and the seconds without the wait."""
         core = _core(graph)
         if not self.socket.wait(PATIENCE_S):
             raise RunFailed(f"calibrate: nothing came from the other process within {PATIENCE_S:.0f} s")
-        began_s = perf_counter()
+        began_s = thread_time()
         found = []
         for bundle in self.socket.receive():
             for packet in bundle.packets:
@@ -98,7 +102,7 @@ class _Partner:
                 target, batch = from_packet(packet, graph, graph.nodes)
                 core.handle(Deliver(target, batch, bundle.sender))
                 found.append((target, batch))
-        return found, perf_counter() - began_s
+        return found, thread_time() - began_s
 
 
 def _graph(width: int) -> Graph:
@@ -132,39 +136,38 @@ def time_sockets(repeats: int) -> SocketTimes:
 
 
 def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, times: SocketTimes) -> None:
-    """One make there and back; the medians are noted."""
+    """One make there and back; the medians of the thread's time are noted, and the lower quartile of the way."""
     batches, messages, width, structures = make
     graph = _graph(width)
     target = Target("loss", 0, Direction.FORWARD)
-    sent_s, received_s, waited_s = [], [], []
+    sent_s, received_s, round_s = [], [], []
     for repeat in range(repeats):
         states = np.full((messages, 1), repeat)
         payload = np.random.default_rng(repeat).random((messages, width), np.float32)
         batch = Batch(states, np.ones(messages, np.int64), (payload,))
+        began_s = perf_counter()
         sent_s.append(partner.send([(target, batch)] * batches, structures))
-        left_s = perf_counter()
-        _, took_s = partner.receive(graph)
-        received_s.append(took_s)
-        waited_s.append(perf_counter() - left_s - took_s)
+        received_s.append(partner.receive(graph)[1])
+        round_s.append(perf_counter() - began_s)
     size = batches * batch.size_bytes + structures * sum(array.nbytes for array in STRUCTURE.values())
     count = (1, batches + structures, 3 * batches + len(STRUCTURE) * structures, size)
     send_s, receive_s = median(sent_s), median(received_s)
     times.send.append((*count, send_s))
     times.receive.append((*count, receive_s))
-    # There and back, and in between the other end does what this one does.
-    times.transfers.append((size, max(0.0, median(waited_s) - receive_s - send_s) / 2))
+    # There and back; the other end does what this one does.
+    times.transfers.append((size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - receive_s - send_s)))
 
 
 def _empty_s(socket: DeviceSocket, repeats: int) -> float:
     """A turn of a device's loop without the work: looking for what has come, and keeping time."""
     meter, taken_s = Meter(), []
     for _ in range(20 * repeats):
-        began_s = perf_counter()
+        began_s = thread_time()
         for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
             meter.switch(activity)
         socket.receive()
         os.getppid()
-        taken_s.append(perf_counter() - began_s)
+        taken_s.append(thread_time() - began_s)
     return median(taken_s)
 
 

@@ -1,10 +1,13 @@
-"""Times the batches of a training run on one device core: what each is, and how long the core takes over it."""
+"""Times the batches of a training run on one device core: what each is, and how long the core takes over it.
+
+Time is the thread's on the CPU: what else runs on the machine does not count as the core's work.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from time import perf_counter
+from time import thread_time
 
 from ampsim.calibration.fit import ControllerSample, Sample
 from ampsim.data.dataset import Dataset
@@ -69,9 +72,9 @@ class _Timed:
         return self._samples, self._controls
 
     def _control(self, event: ControllerEvent) -> None:
-        began_s = perf_counter()
+        began_s = thread_time()
         actions = self._controller.handle(event)
-        seconds = perf_counter() - began_s
+        seconds = thread_time() - began_s
         if isinstance(event, Home | Report):
             sent = [(action.target, action.batch) for action in actions if isinstance(action, Send)]
             size = sum(self._graph.size_bytes(*batch) for batch in sent)
@@ -81,9 +84,9 @@ class _Timed:
         self._perform(actions)
 
     def _turn(self) -> None:
-        began_s = perf_counter()
+        began_s = thread_time()
         actions = self._core.handle(Turn())
-        seconds = perf_counter() - began_s
+        seconds = thread_time() - began_s
         for action in actions:
             match action:
                 case Handled():
