@@ -7,21 +7,33 @@ from dataclasses import dataclass, replace
 from math import prod
 from statistics import median
 
-from ampsim.calibration.fit import ControllerSample, Fitted, Sample, fit_controller, fit_handing, fit_line, fit_rates
+from ampsim.calibration.fit import (
+    ControllerSample,
+    Fitted,
+    HandingSample,
+    Sample,
+    fit_controller,
+    fit_handing,
+    fit_line,
+    fit_rates,
+)
 from ampsim.calibration.machine import memory_bytes, time_copies, time_products
-from ampsim.calibration.sockets import SocketTimes, time_sockets
-from ampsim.calibration.workloads import workloads
+from ampsim.calibration.sockets import time_transfers
+from ampsim.calibration.workloads import quick_workloads, workloads
 from ampsim.runtime.controller_time import NAME as CONTROLLER
 from ampsim.sim.profile import DeviceProfile
 from ampsim.sim.rates import Rate, Way
 
 QUICK = 0.1
-"""The share of the measurements that --quick makes."""
+"""The share of the repetitions that --quick makes of what is repeated."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The kind and the network that were measured, and what they were fitted to."""
+    """The kind and the network that were measured, and what they were fitted to.
+
+    `handing_errors` are those of sending and receiving; `loop_s` is what a turn of a device's loop takes beside all.
+    """
 
     profile: DeviceProfile
     latency: float
@@ -29,28 +41,36 @@ class Calibration:
     rates: Mapping[str, Mapping[Way, Fitted]]
     products: list[tuple[tuple[int, int, int], float]]
     copies: list[tuple[int, float]]
-    sockets: SocketTimes
-    send_error: float
-    receive_error: float
+    transfers: list[tuple[int, float]]
+    handing_errors: tuple[float, float]
+    loop_s: float
 
 
 def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None]) -> Calibration:
-    """Measure; a minute, a few seconds if `quick`. `tell` is told what is being measured. Raises RunFailed."""
+    """Measure; a minute, some seconds if `quick`. `tell` is told what is being measured. In the main thread.
+
+    Raises RunFailed and Interrupted.
+    """
     share = QUICK if quick else 1.0
     tell("matrix products and copies")
     products, copies = time_products(round(100 * share)), time_copies(round(50 * share))
     tell("sockets")
-    sockets = time_sockets(round(200 * share))
+    transfers = time_transfers(round(200 * share))
     samples: list[Sample] = []
     controls: list[ControllerSample] = []
-    for workload in workloads():
-        tell(f"{workload.model} {workload.options}, {workload.max_active_keys} in flight")
-        turns, events = workload.time(share)
-        samples += turns
-        controls += events
+    sent: list[HandingSample] = []
+    received: list[HandingSample] = []
+    for workload in quick_workloads() if quick else workloads():
+        tell(str(workload))
+        timed = workload.time()
+        samples += timed.samples
+        controls += timed.controls
+        sent += timed.send
+        received += timed.receive
     rates = {**fit_rates(samples), CONTROLLER: fit_controller(controls)}
-    (send, send_error), (receive, receive_error) = fit_handing(sockets.send), fit_handing(sockets.receive)
-    latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
+    (send, after_s, send_error), (receive, before_s, receive_error) = fit_handing(sent), fit_handing(received)
+    loop_s = before_s + after_s
+    latency, bandwidth = fit_line(*zip(*transfers, strict=True))
     (large, large_s), (copied, copied_s) = products[-1], copies[-1]
     memory_bandwidth = 2 * copied / copied_s
     batch_s, message_s = _typical(rates)
@@ -60,15 +80,15 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         compute=2 * prod(large) / large_s,
         memory_bandwidth=memory_bandwidth,
         memory=memory_bytes(),
-        overhead=batch_s + sockets.empty_s,
+        overhead=batch_s + loop_s,
         message_overhead=message_s,
         send=send,
         receive=receive,
-        rates=_with_the_loop(rates, sockets.empty_s),
+        rates=_with_the_loop(rates, loop_s),
     )
     # Where size made no difference that could be seen, copying is all that it can be.
     network = latency, min(bandwidth, memory_bandwidth)
-    return Calibration(profile, *network, rates, products, copies, sockets, send_error, receive_error)
+    return Calibration(profile, *network, rates, products, copies, transfers, (send_error, receive_error), loop_s)
 
 
 def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:

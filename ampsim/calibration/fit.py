@@ -183,12 +183,16 @@ def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:
     }
 
 
-def fit_handing(timed: Sequence[tuple[int, int, int, int, float]]) -> tuple[Handing, float]:
-    """From (bundles, batches, arrays, bytes, seconds) as they were timed; also the median of |fit / measured - 1|."""
-    table = np.array(timed, np.float64)
-    found, error = robust(table[:, :4], table[:, 4])
-    bundle, batch, array, byte = found.tolist()
-    return Handing(bundle, batch, array, _per_second(byte)), error
+HandingSample = tuple[int, int, int, int, int, float]
+"""What a device handed out, or took in, in a run: turns, bundles, batches, arrays, bytes, seconds."""
+
+
+def fit_handing(samples: Sequence[HandingSample]) -> tuple[Handing, float, float]:
+    """What handing takes, and what a turn of the loop takes that hands nothing; the median of |fit / measured - 1|."""
+    table = np.array(samples, np.float64)
+    found, error = robust(table[:, :5], table[:, 5])
+    turn, bundle, batch, array, byte = found.tolist()
+    return Handing(bundle, batch, array, _per_second(byte)), turn, error
 
 
 def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:

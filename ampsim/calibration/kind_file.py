@@ -64,9 +64,7 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
 def network_text(calibration: Calibration) -> str:
     """The `network` section of a config, with the transfers that were timed in a comment."""
     lines = ["# Between two processes of this machine, over the runtime's own sockets (ipc), one way:", "#"]
-    lines += [
-        f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.sockets.transfers
-    ]
+    lines += [f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.transfers]
     latency, bandwidth = format_quantity(calibration.latency, "s"), format_quantity(calibration.bandwidth, "byte/s")
     return "\n".join([*lines, f"network: {{topology: full, latency: {latency}, bandwidth: {bandwidth}}}", ""])
 
@@ -84,14 +82,11 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
     for size, seconds in calibration.copies:
         rate = format_quantity(2 * size / seconds, "byte/s")
         yield f"#   {f'{size:,} bytes':<26} {format_quantity(seconds, 's'):>9}  {rate}"
-    yield "# Bundles handed out, and taken in:"
-    sockets = calibration.sockets
-    for sent, received in zip(sockets.send, sockets.receive, strict=True):
-        _, batches, arrays, size, seconds = sent
-        makes = f"{batches} batches, {arrays} arrays, {size:,} bytes"
-        yield f"#   {makes:<42} {format_quantity(seconds, 's'):>9}  {format_quantity(received[4], 's'):>9}"
-    yield f"#   fit: median error {calibration.send_error:.1%} and {calibration.receive_error:.1%}"
-    yield f"# A turn of the loop without work: {format_quantity(sockets.empty_s, 's')}; it is in each `batch` below."
+    sending, receiving = calibration.handing_errors
+    loop = format_quantity(calibration.loop_s, "s")
+    yield "# Sending and receiving were fitted to what devices spent on them in whole runs:"
+    yield f"# median errors {sending:.0%} and {receiving:.0%}. A turn of the loop takes {loop}"
+    yield "# beside; it is in each `batch` below."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

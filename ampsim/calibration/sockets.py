@@ -1,19 +1,17 @@
-"""Times the runtime's own sockets: bundles of many makes go to another process and back, as devices send them.
+"""Times the way between two processes over the runtime's own sockets: bundles go there and back, as devices send them.
 
-Handing out and taking in are told in the thread's time on the CPU, the way in between by the clock: the lower quartile,
-since a machine that has other things to do only ever makes it longer.
+Of the way the lower quartile counts, since a machine that has other things to do only ever makes it longer; handing out
+and taking in, which do not belong to it, are told in the thread's time on the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter, thread_time
@@ -29,9 +27,8 @@ from ampsim.ir.node import TrainingSetup
 from ampsim.ops.optimizers import sgd
 from ampsim.ops.table import ArraySpec
 from ampsim.runtime.device_core import Deliver, DeliverStructure, DeviceCore
-from ampsim.runtime.launcher import child_environment
+from ampsim.runtime.launcher import child_environment, short_temporary_folder
 from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structure_from_packet, to_packet
-from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.wire import Bundle, Packet
 
@@ -55,18 +52,6 @@ MAKES = [
     (2, 64, 32, 4),
     (2, 128, 32, 16),
 ]
-
-
-@dataclass(frozen=True)
-class SocketTimes:
-    """What was timed: `send` and `receive` as rows of (bundles, batches, arrays, bytes, seconds); `transfers` as
-    (bytes, seconds on the way); `empty_s` is a turn of a device's loop in which nothing comes and nothing is sent.
-    """
-
-    send: list[tuple[int, int, int, int, float]]
-    receive: list[tuple[int, int, int, int, float]]
-    transfers: list[tuple[int, float]]
-    empty_s: float
 
 
 class _Partner:
@@ -117,26 +102,23 @@ def _core(graph: Graph) -> DeviceCore:
     return DeviceCore(HERE, graph, placement, TrainingSetup(0, sgd(learning_rate=0.1)))
 
 
-def time_sockets(repeats: int) -> SocketTimes:
-    """Send each make of bundle `repeats` times there and back. Raises RunFailed if the other process fails."""
-    folder = Path(tempfile.mkdtemp(prefix="ampsim-", dir="/tmp" if os.path.isdir("/tmp") else None))
+def time_transfers(repeats: int) -> list[tuple[int, float]]:
+    """Bytes of each make of bundle, and the seconds that it is on its way. Raises RunFailed if nothing comes back."""
+    folder = Path(tempfile.mkdtemp(prefix="ampsim-", dir=short_temporary_folder()))
     command = [sys.executable, "-P", "-m", "ampsim.calibration.sockets", str(folder), str(repeats)]
     partner = _Partner(HERE, folder)
     other = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment())
     try:
         with partner.socket:
-            times = SocketTimes([], [], [], _empty_s(partner.socket, repeats))
-            for make in MAKES:
-                _exchange(partner, make, repeats, times)
-        return times
+            return [_exchange(partner, make, repeats) for make in MAKES]
     finally:
         other.kill()
         other.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, times: SocketTimes) -> None:
-    """One make there and back; the medians of the thread's time are noted, and the lower quartile of the way."""
+def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int) -> tuple[int, float]:
+    """One make there and back: half of it, without what both ends work on it."""
     batches, messages, width, structures = make
     graph = _graph(width)
     target = Target("loss", 0, Direction.FORWARD)
@@ -150,25 +132,8 @@ def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, 
         received_s.append(partner.receive(graph)[1])
         round_s.append(perf_counter() - began_s)
     size = batches * batch.size_bytes + structures * sum(array.nbytes for array in STRUCTURE.values())
-    count = (1, batches + structures, 3 * batches + len(STRUCTURE) * structures, size)
-    send_s, receive_s = median(sent_s), median(received_s)
-    times.send.append((*count, send_s))
-    times.receive.append((*count, receive_s))
-    # There and back; the other end does what this one does.
-    times.transfers.append((size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - receive_s - send_s)))
-
-
-def _empty_s(socket: DeviceSocket, repeats: int) -> float:
-    """A turn of a device's loop without the work: looking for what has come, and keeping time."""
-    meter, taken_s = Meter(), []
-    for _ in range(20 * repeats):
-        began_s = thread_time()
-        for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
-            meter.switch(activity)
-        socket.receive()
-        os.getppid()
-        taken_s.append(thread_time() - began_s)
-    return median(taken_s)
+    # The other end does what this one does.
+    return size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - median(received_s) - median(sent_s))
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ SUMMARY = "this machine, a process of one thread, as measured by ampsim calibrat
 
 @click.command()
 @click.option("--out", metavar="FILE", default=DEFAULT_KIND, show_default=True, help="File to write; ends in .yaml.")
-@click.option("--quick", is_flag=True, help="Fewer repetitions: a few seconds, and rougher figures.")
+@click.option("--quick", is_flag=True, help="Fewer runs: some seconds, and rougher figures.")
 def calibrate(out: str, quick: bool) -> None:
     """Measure this machine, and write it as a kind of device and a network.
 

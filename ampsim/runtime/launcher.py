@@ -26,7 +26,7 @@ class LocalLauncher:
     """
 
     def __init__(self, summary: Path, logs: Path) -> None:
-        self.sockets = Path(tempfile.mkdtemp(prefix="ampsim-", dir=_short_temporary_folder()))
+        self.sockets = Path(tempfile.mkdtemp(prefix="ampsim-", dir=short_temporary_folder()))
         self._logs = logs
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(summary.resolve()), str(self.sockets)],
@@ -117,7 +117,7 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def _short_temporary_folder() -> str | None:
+def short_temporary_folder() -> str | None:
     """The path of an ipc socket may have about 100 characters: fall back to /tmp where TMPDIR is long."""
     return None if len(tempfile.gettempdir()) < 60 else "/tmp"
 

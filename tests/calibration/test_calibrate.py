@@ -9,10 +9,9 @@ import pytest
 
 from ampsim.calibration import calibrate
 from ampsim.calibration.synthetic import molecules, trees
-from ampsim.calibration.workloads import Workload, workloads
+from ampsim.calibration.workloads import Workload, quick_workloads, workloads
 from ampsim.config.catalogue import read_device
 from ampsim.config.load import load
-from ampsim.data.babi15 import Babi15
 from ampsim.data.dataset import TRAIN
 from ampsim.data.qm9 import Qm9
 from ampsim.data.sst import Sst
@@ -20,21 +19,20 @@ from ampsim.models import BUILT_IN
 from ampsim.ops import OPS
 
 
-def few() -> list[Workload]:
-    """The smallest workloads: one of each model."""
-    return [workload for workload in workloads() if workload.max_active_keys == 4][-3:]
+def small_graphs() -> Workload:
+    """The quickest workload: questions as graphs."""
+    return list(quick_workloads())[-1]
 
 
 def test_calibrate_writes_a_kind_and_a_network_that_a_config_may_name(
     command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "workloads", few)
-    monkeypatch.setattr(calibrate, "QUICK", 0.05)
+    monkeypatch.setattr(calibrate, "quick_workloads", lambda: [small_graphs()])
     code, output, errors = command("calibrate", "--quick", "--out", "here.yaml")
     assert code == 0, errors
     assert "here-network.yaml" in output
     profile = read_device(Path("here.yaml"))
-    assert {"linear", "gru", "phi", "group", "controller"} <= set(profile.rates)
+    assert {"linear", "gru", "phi", "group", "adam", "controller"} <= set(profile.rates)
     assert 1e8 < profile.compute < 1e14
     assert 0 < profile.receive.duration_s(1, 1, 3, 100) < 1
     assert load("mnist-mlp", ["cluster.devices={count: 2, kind: ./here.yaml}"]).devices["d0"].profile == profile
@@ -53,23 +51,36 @@ def test_synthetic_data_are_like_the_real_ones(made: Any, real: Any) -> None:
             assert np.array_equal(one.structure[name], other.structure[name])
 
 
-def test_every_op_of_the_built_in_models_is_measured() -> None:
-    measured = set()
-    for workload in workloads():
+@pytest.mark.parametrize("found", [workloads, quick_workloads])
+def test_every_op_of_the_built_in_models_is_measured(found: Any) -> None:
+    measured, optimizers = set(), set()
+    for workload in found():
         graph = BUILT_IN[workload.model](workload.data(4).spec, **workload.options)
         measured |= {spec.op_name for spec in graph.nodes.values()}
-    data = Babi15(0, limit=1).spec
-    assert {spec.op_name for spec in BUILT_IN["ggsnn"](data, readout="node_selection").nodes.values()} <= measured
+        optimizers.add(workload.optimizer)
     assert {"phi", "cond", "isu", "bcast", "group", "flatmap"} <= measured
-    assert measured & set(OPS) >= {"linear", "gru", "tree_branch", "gated_sum", "concat", "absolute_error"}
+    assert measured & set(OPS) >= {
+        *("linear", "embedding", "relu", "concat", "pad", "select", "sum_rows", "gru", "tree_leaf", "tree_branch"),
+        *("gated_sum", "softmax_cross_entropy", "node_selection", "absolute_error"),
+    }
+    assert {"sgd", "adam"} <= optimizers
 
 
 def test_each_batch_of_a_workload_is_timed_and_told_apart() -> None:
-    turns, controls = few()[-1].time()
+    timed = small_graphs().time()
+    turns, controls = timed.samples, timed.controls
     assert all(sample.seconds > 0 for sample in turns)
     assert {sample.way for sample in turns} == {"forward", "backward", "inference"}
     assert {sample.update[0] for sample in turns if sample.update} == {"adam"}
     assert any(sample.rows == 0 for sample in turns), "nodes that route, or wait"
     assert any(sample.messages > 1 for sample in turns)
+    assert any(sample.parts > 1 for sample in turns)
     assert any(sample.instances for sample in controls)
     assert any(not sample.instances for sample in controls)
+    for samples in (timed.send, timed.receive):
+        assert len(samples) == 2, "one for each device"
+        assert sum(sample[0] for sample in samples) == len(turns)
+        for count, bundles, batches, arrays, size, seconds in samples:
+            assert 0 < bundles <= batches < arrays < size
+            assert bundles <= count * 3
+            assert 0 < seconds < 60

@@ -1,0 +1,156 @@
+"""Times a training run on two device processes, as a config's would be, and finds out what each turn was.
+
+A device notes when it handled what, and in which order; what a batch computed on follows from the order on shapes
+alone (replay.py). So everything is timed where it counts: between waiting and sending, beside another device and the
+controller.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from ampsim.calibration.fit import ControllerSample
+from ampsim.data.dataset import Dataset
+from ampsim.errors import DeviceFailed, Interrupted
+from ampsim.ir.graph import Graph
+from ampsim.runtime.cluster import Delivery, Heartbeat, Interval, Refused
+from ampsim.runtime.controller_core import ControllerCore, Plan
+from ampsim.runtime.controller_events import (
+    ControllerAction,
+    ControllerEvent,
+    DropStructure,
+    EndEpochOnDevices,
+    Home,
+    Injected,
+    PassEnded,
+    SendStructure,
+    TrainingEnded,
+)
+from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.launcher import LocalLauncher
+from ampsim.runtime.process_cluster import ProcessCluster
+from ampsim.runtime.signals import StopSignals
+from ampsim.runtime.spec import ClusterSpec
+
+WAIT_S = 0.2
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Handed:
+    """What was handed out or taken in: so many bundles, with so many batches, arrays and bytes."""
+
+    bundles: int = 0
+    batches: int = 0
+    arrays: int = 0
+    size: int = 0
+
+    def add(self, arrays: int, size: int) -> None:
+        """Note a batch or a structure."""
+        self.batches += 1
+        self.arrays += arrays
+        self.size += size
+
+
+@dataclass
+class TimedRun:
+    """What a run has told: the devices' intervals, the controller's events, its injections, and what it sent."""
+
+    intervals: dict[str, list[Interval]]
+    controls: list[ControllerSample] = field(default_factory=list)
+    injections: list[int] = field(default_factory=list)
+    sent: dict[str, Handed] = field(default_factory=dict)
+
+    def spent_s(self, device: str, activity: str) -> float:
+        """A device's seconds of one activity."""
+        return float(sum(interval.times[activity] for interval in self.intervals[device]))
+
+
+def time_cluster(spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan) -> TimedRun:
+    """Train on processes, the devices noting their order of work. Must be called in the main thread.
+
+    Raises DeviceFailed, and Interrupted.
+    """
+    names = {name: name for name in dict.fromkeys(spec.placement.values())}
+    with tempfile.TemporaryDirectory(prefix="ampsim-calibrate-") as folder, StopSignals() as stop:
+        launcher = LocalLauncher(Path(folder) / "summary.json", Path(folder) / "logs")
+        try:
+            core = ControllerCore(plan, graph, spec.placement, dataset)
+            return _Timed(core, graph, names).run(ProcessCluster(spec, graph, names, launcher, stop), stop)
+        finally:
+            launcher.close()
+
+
+class _Timed:
+    def __init__(self, core: ControllerCore, graph: Graph, names: Sequence[str] | dict[str, str]) -> None:
+        self._core, self._graph = core, graph
+        self._timed = TimedRun({name: [] for name in names}, sent={name: Handed() for name in names})
+        self._ended = False
+
+    def run(self, cluster: ProcessCluster, stop: StopSignals) -> TimedRun:
+        with cluster:
+            self._send(cluster, self._perform(self._core.next_pass(), cluster))
+            while not self._ended:
+                deliveries: list[Delivery] = []
+                for event in cluster.wait(WAIT_S):
+                    if isinstance(event, Interval):
+                        self._timed.intervals[event.device].append(event)
+                    elif not isinstance(event, Heartbeat | Refused):
+                        deliveries += self._control(event, cluster)
+                self._send(cluster, deliveries)
+                if stop.received:
+                    raise Interrupted(f"interrupted by {stop.received}")
+            collected = cluster.collect(PATIENCE_S)
+            if collected.missing:
+                raise DeviceFailed(collected.missing[0], f"did not end within {PATIENCE_S:.0f} s")
+            for interval in collected.intervals:
+                self._timed.intervals[interval.device].append(interval)
+        return self._timed
+
+    def _control(self, event: ControllerEvent, cluster: ProcessCluster) -> list[Delivery]:
+        began_s = perf_counter()
+        actions = self._core.handle(event)
+        seconds = perf_counter() - began_s
+        if isinstance(event, Home | Report):
+            sent = [(action.target, action.batch) for action in actions if isinstance(action, Send)]
+            size = sum(self._graph.size_bytes(*batch) for batch in sent)
+            instances = sum(action.instances for action in actions if isinstance(action, Injected))
+            messages = sum(len(batch) for _, batch in sent)
+            self._timed.controls.append(ControllerSample(len(event.batch), instances, messages, size, seconds))
+        return self._perform(actions, cluster)
+
+    def _perform(self, actions: list[ControllerAction], cluster: ProcessCluster) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        for action in actions:
+            match action:
+                case Send() | SendStructure() | DropStructure():
+                    deliveries.append(action)
+                case Injected(instances):
+                    self._timed.injections.append(instances)
+                case EndEpochOnDevices():
+                    cluster.end_epoch()
+                case PassEnded():
+                    deliveries += self._perform(self._core.next_pass(), cluster)
+                case TrainingEnded():
+                    self._ended = True
+        return deliveries
+
+    def _send(self, cluster: ProcessCluster, deliveries: list[Delivery]) -> None:
+        peers = set[str]()
+        for action in deliveries:
+            match action:
+                case Send(device, target, batch):
+                    peers.add(device)
+                    self._timed.sent[device].add(2 + len(batch.payload), self._graph.size_bytes(target, batch))
+                case SendStructure(devices, _, structure):
+                    for device in devices:
+                        peers.add(device)
+                        size = sum(array.nbytes for array in structure.values())
+                        self._timed.sent[device].add(len(structure), size)
+        for device in peers:
+            self._timed.sent[device].bundles += 1
+        cluster.send(deliveries)
