@@ -46,3 +46,18 @@ def test_curves_of_several_runs_stand_side_by_side(tmp_path: Path) -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in epochs]
     assert [row[0] for row in cells] == ["1", "2"]
     assert all(row[1:4] == row[4:7] and len(row) == 7 for row in cells)
+
+
+def test_validation_prints_a_row_for_each_placement_and_the_medians(tmp_path: Path) -> None:
+    kind = tmp_path / "mine.yaml"
+    kind.write_text((ROOT / "devices/cpu-core.yaml").read_text().replace("kind: cpu-core", "kind: mine"))
+    (tmp_path / "mine-network.yaml").write_text("network: {topology: full}")
+    script = ROOT / "benchmarks" / "validation" / "measure.py"
+    options = ["--only=babi15-ggsnn", "--limit=40", "--placements=2", "--repeats=1", "--kind", str(kind)]
+    command = [sys.executable, str(script), *options, "--out", str(tmp_path / "rows")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line]
+    assert [row[:2] for row in rows[2:4]] == [["`babi15-ggsnn`", "own"], ["`babi15-ggsnn`", "2"]]
+    assert [len(row) for row in rows] == [8] * 4 + [5] * 4
+    assert rows[-1][0] == "all"
