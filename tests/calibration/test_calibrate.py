@@ -17,6 +17,7 @@ from ampsim.data.qm9 import Qm9
 from ampsim.data.sst import Sst
 from ampsim.models import BUILT_IN
 from ampsim.ops import OPS
+from ampsim.ops.table import Cost
 
 
 def small_graphs() -> Workload:
@@ -34,7 +35,8 @@ def test_calibrate_writes_a_kind_and_a_network_that_a_config_may_name(
     profile = read_device(Path("here.yaml"))
     assert {"linear", "gru", "phi", "group", "adam", "controller"} <= set(profile.rates)
     assert 1e8 < profile.compute < 1e14
-    assert 0 < profile.receive.duration_s(1, 1, 3, 100) < 1
+    phi = profile.rates["phi"]["forward"]
+    assert 0 < phi.duration_s(Cost(), 10, 1, 0) < 1
     assert load("mnist-mlp", ["cluster.devices={count: 2, kind: ./here.yaml}"]).devices["d0"].profile == profile
 
 
