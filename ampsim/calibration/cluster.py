@@ -30,7 +30,7 @@ from ampsim.runtime.controller_events import (
     SendStructure,
     TrainingEnded,
 )
-from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.process_cluster import ProcessCluster
 from ampsim.runtime.signals import StopSignals

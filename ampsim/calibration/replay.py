@@ -28,10 +28,10 @@ from ampsim.runtime.controller_events import (
     SendStructure,
     TrainingEnded,
 )
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore
+from ampsim.runtime.device_events import (
     Deliver,
     DeliverStructure,
-    DeviceCore,
     DropStructures,
     EndEpoch,
     EpochEnded,

@@ -26,7 +26,8 @@ from ampsim.ir.graph import Graph, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ops.optimizers import sgd
 from ampsim.ops.table import ArraySpec
-from ampsim.runtime.device_core import Deliver, DeliverStructure, DeviceCore
+from ampsim.runtime.device_core import DeviceCore
+from ampsim.runtime.device_events import Deliver, DeliverStructure
 from ampsim.runtime.launcher import child_environment, short_temporary_folder
 from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structure_from_packet, to_packet
 from ampsim.runtime.sockets import DeviceSocket

@@ -25,7 +25,7 @@ class Direction(IntEnum):
     INFERENCE = 2
     """with the edges, forward only: nothing is kept and nothing comes back"""
 
-    # Directions are in the keys of every queue: an enum's own hash, a Python function, would cost more than the look-up.
+    # Directions are in the keys of every queue: an enum's own hash, a Python function, costs more than the look-up.
     __hash__ = int.__hash__
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructure
-from ampsim.runtime.device_core import Send
+from ampsim.runtime.device_events import Send
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.statistics import WorkCounts
 from ampsim.sim.bound import Bound

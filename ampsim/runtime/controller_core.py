@@ -36,7 +36,7 @@ from ampsim.runtime.controller_events import (
     StartPass,
     TrainingEnded,
 )
-from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.exact_sum import ExactSum
 
 

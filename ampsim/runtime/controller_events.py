@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ampsim.ir.batch import Batch
 from ampsim.ir.structure import Structure
 from ampsim.ops.table import Array
-from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.device_events import Report, Send
 
 
 @dataclass(frozen=True, slots=True)

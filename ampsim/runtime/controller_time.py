@@ -13,7 +13,7 @@ from ampsim.ir.graph import Graph
 from ampsim.ops.table import Cost
 from ampsim.runtime.cluster import Delivery
 from ampsim.runtime.controller_events import SendStructure
-from ampsim.runtime.device_core import Send
+from ampsim.runtime.device_events import Send
 from ampsim.sim.profile import DeviceProfile
 from ampsim.sim.rates import Rate
 

@@ -9,130 +9,34 @@ all the others in one process.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from traceback import format_exception
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
 from ampsim.ir.store import DuplicateState, UnknownState
-from ampsim.ir.structure import Structure, StructureTable
-from ampsim.ops.table import Array, Cost
+from ampsim.ir.structure import StructureTable
+from ampsim.ops.table import Cost
+from ampsim.runtime.device_events import (
+    Assign,
+    Collect,
+    Deliver,
+    DeliverStructure,
+    DeviceAction,
+    DeviceEvent,
+    DropStructures,
+    EndEpoch,
+    EpochEnded,
+    Follow,
+    Handled,
+    Parameters,
+    Report,
+    Send,
+    Turn,
+)
 from ampsim.runtime.queues import Entry, MessageQueues, Queues
-from ampsim.runtime.schedule import Order, ScheduledQueues
+from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Event: messages have arrived for a node of this device; those of one source in the order in which it sent them.
-
-    `path_s` is for the simulated clock: see Entry.
-    """
-
-    target: Target
-    batch: Batch
-    source: str
-    path_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverStructure:
-    """Event: the structure of an instance has arrived, for the nodes that ask for it."""
-
-    instance: int
-    structure: Structure
-
-
-@dataclass(frozen=True, slots=True)
-class DropStructures:
-    """Event: these instances have retired."""
-
-    instances: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Event: handle the most urgent batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """Event: what is to be handled next is given."""
-
-    order: Order
-
-
-@dataclass(frozen=True, slots=True)
-class EndEpoch:
-    """Event: the pipeline has drained; update with what is left below min_update_frequency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Collect:
-    """Event: hand out the parameters, of some nodes or of all."""
-
-    nodes: Collection[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """Event: replace parameters, `node.parameter -> array`."""
-
-    values: Mapping[str, Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Action: carry messages to a node of another device, or home to the controller."""
-
-    device: str
-    target: Target
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Action: carry a loss node's figures to the controller."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """Action: note that this batch has just been handled.
-
-    `rows` were computed on, `updates` made; `parts` are the entries that its messages were of, and `made` those that
-    it put into the device's own queues.
-    """
-
-    target: Target
-    messages: int
-    rows: int
-    updates: int
-    parts: Sequence[tuple[Entry, int]]
-    made: Sequence[Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class EpochEnded:
-    """Action: tell the controller that what the end of the epoch asked for has been carried out.
-
-    `updated` nodes made an update for it.
-    """
-
-    updated: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """Action: hand `node.parameter -> array` to the controller."""
-
-    values: Mapping[str, Array]
-
-
-DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | Follow | EndEpoch | Collect | Assign
-DeviceAction = Send | Report | Handled | EpochEnded | Parameters
 
 
 class NodeFailed(Exception):

@@ -18,19 +18,18 @@ import numpy as np
 
 from ampsim import blas, portable
 from ampsim.ir.graph import CONTROLLER, Graph
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore, NodeFailed
+from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
     DeliverStructure,
     DeviceAction,
-    DeviceCore,
     DropStructures,
     EndEpoch,
     EpochEnded,
     Follow,
     Handled,
-    NodeFailed,
     Parameters,
     Report,
     Send,

@@ -20,20 +20,19 @@ from ampsim.runtime.controller_events import (
     ReplicasCollected,
     SendStructure,
 )
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore, NodeFailed
+from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
     DeliverStructure,
     DeviceAction,
-    DeviceCore,
     DeviceEvent,
     DropStructures,
     EndEpoch,
     EpochEnded,
     Follow,
     Handled,
-    NodeFailed,
     Parameters,
     Report,
     Send,

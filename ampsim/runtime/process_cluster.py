@@ -21,7 +21,7 @@ from ampsim.runtime.controller_events import (
     ReplicasCollected,
     SendStructure,
 )
-from ampsim.runtime.device_core import Report, Send
+from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.messages import (
     MESSAGES,

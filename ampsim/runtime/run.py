@@ -28,7 +28,7 @@ from ampsim.runtime.controller_events import (
     StartPass,
     TrainingEnded,
 )
-from ampsim.runtime.device_core import Send
+from ampsim.runtime.device_events import Send
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.record import FAILED, FINISHED, STOPPED, RunRecord
 from ampsim.runtime.recording import Recording

@@ -39,19 +39,18 @@ from ampsim.runtime.controller_events import (
     SendStructure,
 )
 from ampsim.runtime.controller_time import ControllerTime
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore, NodeFailed
+from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
     DeliverStructure,
     DeviceAction,
-    DeviceCore,
     DeviceEvent,
     DropStructures,
     EndEpoch,
     EpochEnded,
     Handled,
-    NodeFailed,
     Parameters,
     Report,
     Send,

@@ -25,7 +25,7 @@ from ampsim.runtime.controller_events import (
     StartPass,
     TrainingEnded,
 )
-from ampsim.runtime.device_core import Send
+from ampsim.runtime.device_events import Send
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.simulated_cluster import SimulatedCluster
 

@@ -25,11 +25,11 @@ from ampsim.runtime.controller_events import (
     PassEnded,
     SendStructure,
 )
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore
+from ampsim.runtime.device_events import (
     Collect,
     Deliver,
     DeliverStructure,
-    DeviceCore,
     DropStructures,
     EndEpoch,
     EpochEnded,

@@ -10,16 +10,15 @@ from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ops import OPTIMIZERS, ArraySpec
-from ampsim.runtime.device_core import (
+from ampsim.runtime.device_core import DeviceCore, NodeFailed
+from ampsim.runtime.device_events import (
     Collect,
     Deliver,
     DeliverStructure,
-    DeviceCore,
     EndEpoch,
     EpochEnded,
     Follow,
     Handled,
-    NodeFailed,
     Parameters,
     Report,
     Send,
