@@ -41,8 +41,8 @@ from ampsim.runtime.device_events import (
     Send,
     Turn,
 )
+from ampsim.runtime.device_time import WAYS, report_bytes
 from ampsim.runtime.schedule import ScheduledQueues
-from ampsim.runtime.simulated_cluster import REPORT_BYTES, WAYS
 from ampsim.runtime.spans import SPAN
 from ampsim.runtime.spec import ClusterSpec
 
@@ -119,7 +119,7 @@ class _Replay:
                         self._cores[device].handle(Deliver(target, batch, name))
                 case Report(batch):
                     peers.add(CONTROLLER)
-                    sent.add(3, batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES))
+                    sent.add(3, report_bytes(batch))
                     self._events.append(action)
         sent.bundles += len(peers)
         for device in peers - {CONTROLLER}:

@@ -46,8 +46,6 @@ class ParameterSet:
         self.values_bytes = VALUE_BYTES * count
         self.size_bytes = training_bytes(count, optimizer)
         """Bytes of values, gradients and optimizer state (gradients count as if always there)."""
-        self.update_cost = optimizer.cost(count)
-        """Work of one update."""
         self.version = 0
         self._optimizer = optimizer
         self._min_update_frequency = min_update_frequency

@@ -16,7 +16,6 @@ from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
 from ampsim.ir.store import DuplicateState, UnknownState
 from ampsim.ir.structure import StructureTable
-from ampsim.ops.table import Cost
 from ampsim.runtime.device_events import (
     Assign,
     Collect,
@@ -150,11 +149,6 @@ class DeviceCore:
         return sum(
             node.parameters.values_bytes for node in self._nodes.values() if node.parameters and node.name in nodes
         )
-
-    def update_cost(self, node: str) -> Cost:
-        """Work of one update of a node's parameters."""
-        parameters = self._nodes[node].parameters
-        return parameters.update_cost if parameters else Cost()
 
     def describe_memory(self, capacity: float) -> str:
         """A sentence for people that says what fills the memory of a device that has too little of it."""

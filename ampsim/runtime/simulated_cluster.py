@@ -11,16 +11,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Self
 
 from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch
 from ampsim.ir.graph import CONTROLLER, Graph
-from ampsim.ops.table import Array, Cost
+from ampsim.ops.table import Array
 from ampsim.runtime.cluster import (
     Cluster,
     ClusterEvent,
@@ -56,28 +56,17 @@ from ampsim.runtime.device_events import (
     Send,
     Turn,
 )
+from ampsim.runtime.device_time import DeviceTime, report_bytes
 from ampsim.runtime.schedule import OrderWriter
 from ampsim.runtime.simulated_meter import SimulatedMeter
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 from ampsim.sim.bound import Bound
 from ampsim.sim.network import Link, Network
-from ampsim.sim.profile import NOTHING, DeviceProfile
-from ampsim.sim.rates import Way
+from ampsim.sim.profile import DeviceProfile
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
-
-REPORT_BYTES = 24
-"""What a message of a loss node's figures carries beside its state: three float64."""
-
-
-WAYS: Mapping[Direction, Way] = {
-    Direction.FORWARD: "forward",
-    Direction.BACKWARD: "backward",
-    Direction.INFERENCE: "inference",
-}
-"""What a device's measured rates call each direction."""
 
 
 @dataclass(slots=True)
@@ -87,6 +76,7 @@ class _Device:
     name: str
     core: DeviceCore
     profile: DeviceProfile
+    time: DeviceTime
     meter: SimulatedMeter
     spans: SpanRecorder
     order: OrderWriter | None
@@ -94,7 +84,6 @@ class _Device:
     pass_busy_s: float = 0.0
     receive_s: float = 0.0
     """what taking in all that has come since the last turn takes; the next turn begins with it"""
-    durations_s: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -135,16 +124,16 @@ class SimulatedCluster(Cluster):
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
         self._graph, self._network, self._names = graph, network, names
-        self._optimizer = setup.optimizer.name
         self._parameter_bytes: dict[str, int] = {}
         self._devices: dict[str, _Device] = {}
+        times = {id(profile): DeviceTime(graph, setup.optimizer, profile) for profile in profiles.values()}
         for name, profile in profiles.items():
             hosted = spec.hosted.get(name, ())
             core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch, hosted=hosted)
             spans = SpanRecorder(graph.ranks)
             meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
             order = OrderWriter(graph.targets, spec.processes) if followed else None
-            self._devices[name] = _Device(name, core, profile, meter, spans, order)
+            self._devices[name] = _Device(name, core, profile, times[id(profile)], meter, spans, order)
         self._heap: list[tuple[float, int, Any]] = []
         self._sequence = 0
         self._time_s = 0.0
@@ -226,7 +215,7 @@ class SimulatedCluster(Cluster):
         for device in self._devices.values():
             for action in self._handle(device, EndEpoch()):
                 if isinstance(action, EpochEnded):
-                    duration_s = sum(self._update_s(device, node) for node in action.updated)
+                    duration_s = sum(device.time.update_s(node) for node in action.updated)
                     self._work(device, duration_s)
                     self._at(self._time_s + duration_s, DeviceEndedEpoch(device.name))
 
@@ -383,7 +372,7 @@ class SimulatedCluster(Cluster):
         actions = self._handle(device, Turn())
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
-        duration_s = device.receive_s + self._duration_s(device, handled) + self._send_s(device, actions)
+        duration_s = device.receive_s + device.time.turn_s(handled, actions)
         device.receive_s = 0.0
         ended_s = self._time_s + duration_s
         path_s = max(entry.path_s for entry, _ in handled.parts) + duration_s
@@ -412,45 +401,7 @@ class SimulatedCluster(Cluster):
                     )
                     self._carry(device.name, destination, size, event, path_s, reached)
                 case Report(batch):
-                    self._carry(device.name, CONTROLLER, _report_bytes(batch), action, path_s, reached)
-
-    def _duration_s(self, device: _Device, handled: Handled) -> float:
-        target, rows = handled.target, handled.rows
-        # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
-        count = (handled.messages, len(handled.parts)) if device.profile.counts_messages else (0, 0)
-        key = target.node, target.direction, rows, handled.updates, count
-        duration_s = device.durations_s.get(key)
-        if duration_s is None:
-            spec = self._graph.nodes[target.node]
-            # What only waits for a partner computes on no rows, and reads no weights either.
-            work = spec.work(target.direction, rows) if rows else Cost()
-            update = (self._optimizer, device.core.update_cost(target.node)) if handled.updates else None
-            duration_s = device.durations_s[key] = device.profile.batch_s(
-                spec.op_name, WAYS[target.direction], work, *count, rows, update
-            )
-        return duration_s
-
-    def _send_s(self, device: _Device, actions: Sequence[DeviceAction]) -> float:
-        """What handing out the answers takes: those to one peer go as one bundle."""
-        send = device.profile.send
-        if send == NOTHING:
-            return 0.0
-        peers, batches, arrays, size = set[str](), 0, 0, 0
-        for action in actions:
-            if isinstance(action, Send):
-                peers.add(action.device)
-                size += self._graph.size_bytes(action.target, action.batch)
-                arrays += 2 + len(self._graph.payload(action.target) or ())
-                batches += 1
-            elif isinstance(action, Report):
-                peers.add(CONTROLLER)
-                size += _report_bytes(action.batch)
-                arrays += 3
-                batches += 1
-        return send.duration_s(len(peers), batches, arrays, size)
-
-    def _update_s(self, device: _Device, node: str) -> float:
-        return device.profile.update_s(self._optimizer, device.core.update_cost(node))
+                    self._carry(device.name, CONTROLLER, report_bytes(batch), action, path_s, reached)
 
     def _work(self, device: _Device, duration_s: float) -> None:
         self._catch_up(device)
@@ -468,7 +419,3 @@ class SimulatedCluster(Cluster):
 
     def _out_of_memory(self, device: _Device) -> DeviceFailed:
         return DeviceFailed(self._names[device.name], device.core.describe_memory(device.profile.memory))
-
-
-def _report_bytes(batch: Batch) -> int:
-    return batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES)

@@ -1,0 +1,79 @@
+"""How long what a device core did takes a device of some kind: the cost rules of the nodes, by the kind's profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ops.optimizers import Optimizer
+from ampsim.ops.table import Cost
+from ampsim.runtime.device_events import DeviceAction, Handled, Report, Send
+from ampsim.sim.profile import NOTHING, DeviceProfile
+from ampsim.sim.rates import Way
+
+WAYS: Mapping[Direction, Way] = {
+    Direction.FORWARD: "forward",
+    Direction.BACKWARD: "backward",
+    Direction.INFERENCE: "inference",
+}
+"""What a device's measured rates call each direction."""
+
+REPORT_BYTES = 24
+"""What a message of a loss node's figures carries beside its state: three float64."""
+
+_Turn = tuple[str, Direction, int, int, tuple[int, int]]
+
+
+class DeviceTime:
+    """The time of turns and updates on devices of one kind; turns that are alike are worked out once."""
+
+    def __init__(self, graph: Graph, optimizer: Optimizer, profile: DeviceProfile) -> None:
+        self._graph, self._optimizer, self._profile = graph, optimizer, profile
+        self._turns: dict[_Turn, float] = {}
+
+    def turn_s(self, handled: Handled, actions: Sequence[DeviceAction]) -> float:
+        """Seconds for a turn: the batch that was handled, with the update that it brought about, and handing out."""
+        target, rows = handled.target, handled.rows
+        # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
+        count = (handled.messages, len(handled.parts)) if self._profile.counts_messages else (0, 0)
+        turn = target.node, target.direction, rows, handled.updates, count
+        duration_s = self._turns.get(turn)
+        if duration_s is None:
+            duration_s = self._turns[turn] = self._batch_s(*turn)
+        return duration_s if self._profile.send == NOTHING else duration_s + self._send_s(actions)
+
+    def update_s(self, node: str) -> float:
+        """Seconds for an update of a node's parameters that no batch brings about, at the end of an epoch."""
+        return self._profile.update_s(self._optimizer.name, self._update_cost(node))
+
+    def _batch_s(self, node: str, direction: Direction, rows: int, updates: int, count: tuple[int, int]) -> float:
+        spec = self._graph.nodes[node]
+        # What only waits for a partner computes on no rows, and reads no weights either.
+        work = spec.work(direction, rows) if rows else Cost()
+        update = (self._optimizer.name, self._update_cost(node)) if updates else None
+        return self._profile.batch_s(spec.op_name, WAYS[direction], work, *count, rows, update)
+
+    def _update_cost(self, node: str) -> Cost:
+        return self._optimizer.cost(self._graph.nodes[node].parameter_values)
+
+    def _send_s(self, actions: Sequence[DeviceAction]) -> float:
+        """What handing out the answers takes: those to one peer go as one bundle."""
+        peers, batches, arrays, size = set[str](), 0, 0, 0
+        for action in actions:
+            if isinstance(action, Send):
+                peers.add(action.device)
+                size += self._graph.size_bytes(action.target, action.batch)
+                arrays += 2 + len(self._graph.payload(action.target) or ())
+                batches += 1
+            elif isinstance(action, Report):
+                peers.add(CONTROLLER)
+                size += report_bytes(action.batch)
+                arrays += 3
+                batches += 1
+        return self._profile.send.duration_s(len(peers), batches, arrays, size)
+
+
+def report_bytes(batch: Batch) -> int:
+    """Bytes of a loss node's report, by its shape."""
+    return batch.states.size * 8 + len(batch) * (8 + REPORT_BYTES)
