@@ -75,7 +75,7 @@ def timed(work: DeviceWork, run: TimedRun, device: str) -> list[Sample]:
 class _Replay:
     def __init__(self, spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan, run: TimedRun) -> None:
         setup = spec.setup(arithmetic=False)
-        self._graph, self._optimizer = graph, setup.optimizer.name
+        self._graph, self._optimizer = graph, setup.optimizer
         self._cores = {}
         self._work = {name: DeviceWork() for name in run.intervals}
         for name, intervals in run.intervals.items():
@@ -107,7 +107,7 @@ class _Replay:
         for action in core.handle(Turn()):
             match action:
                 case Handled():
-                    self._work[name].turns.append(self._sample(core, action))
+                    self._work[name].turns.append(self._sample(action))
                 case Send(device, target, batch):
                     arrays, size = 2 + len(self._graph.payload(target) or ()), self._graph.size_bytes(target, batch)
                     peers.add(device)
@@ -125,11 +125,12 @@ class _Replay:
         for device in peers - {CONTROLLER}:
             self._work[device].received.bundles += 1
 
-    def _sample(self, core: DeviceCore, handled: Handled) -> Sample:
+    def _sample(self, handled: Handled) -> Sample:
         node, _, direction = handled.target
         spec = self._graph.nodes[node]
         cost = spec.work(direction, handled.rows) if handled.rows else Cost()
-        update = (self._optimizer, core.update_cost(node)) if handled.updates else None
+        work = self._optimizer.cost(spec.parameter_values)
+        update = (self._optimizer.name, work) if handled.updates else None
         count = handled.messages, len(handled.parts)
         return Sample(spec.op_name, WAYS[direction], *count, handled.rows, cost, update, 0.0)
 

@@ -127,4 +127,3 @@ def test_without_arithmetic_there_are_no_values_and_updates_are_only_counted(opt
     assert parameters.version == real.version == 3
     sizes = parameters.values_bytes, parameters.size_bytes
     assert sizes == (real.values_bytes, real.size_bytes) == (4 * 9, (2 + copies) * 4 * 9)
-    assert parameters.update_cost == chosen.cost(9)
