@@ -244,6 +244,7 @@ def test_the_summary_on_disk_is_the_one_returned(finished: Finished) -> None:
         "config.yaml",
         "devices",
         "metrics.jsonl",
+        "orders",
         "parameters.safetensors",
         "spans",
         "summary.json",
