@@ -92,7 +92,8 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
     for what, fitted in (("handing out", calibration.send), ("taking in", calibration.receive)):
         loop = format_quantity(fitted.loop_s, "s")
         yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long, and the loop {loop} a turn beside,"
-        yield f"# which is in each `batch` below; median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}."
+        yield "# which is in each `batch` below;"
+        yield f"# median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

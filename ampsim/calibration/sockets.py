@@ -59,7 +59,7 @@ MAKES = [
 
 @dataclass(frozen=True)
 class SocketTimes:
-    """What was timed: `send` and `receive`, in the thread's time on the CPU; `transfers`, bytes and seconds on the way."""
+    """What was timed: `send` and `receive` in the thread's time on the CPU; `transfers` as bytes, seconds on the way."""
 
     send: list[HandedOnce] = field(default_factory=list)
     receive: list[HandedOnce] = field(default_factory=list)
