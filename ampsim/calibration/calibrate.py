@@ -66,8 +66,9 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         sent += timed.send
         received += timed.receive
     rates = {**fit_rates(samples), CONTROLLER: fit_controller(controls)}
-    send, receive = fit_handing(sockets.send, sent), fit_handing(sockets.receive, received)
-    loop_s = send.loop_s + receive.loop_s
+    loop_s = sockets.empty_s
+    # An empty turn looks for what has come, and sends nothing.
+    send, receive = fit_handing(sockets.send, sent, 0.0), fit_handing(sockets.receive, received, loop_s)
     latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
     (large, large_s), (copied, copied_s) = products[-1], copies[-1]
     memory_bandwidth = 2 * copied / copied_s

@@ -192,30 +192,29 @@ HandedInRun = tuple[int, int, int, int, int, float]
 
 @dataclass(frozen=True)
 class FittedHanding:
-    """What handing takes in a run: `factor` times what it takes alone; and what a turn of the loop takes beside.
+    """What handing takes in a run: `factor` times what it takes alone.
 
     The errors are the medians of |fit / measured - 1|, alone and in runs.
     """
 
     handing: Handing
-    loop_s: float
     factor: float
     error_alone: float
     error: float
 
 
-def fit_handing(alone: Sequence[HandedOnce], runs: Sequence[HandedInRun]) -> FittedHanding:
+def fit_handing(alone: Sequence[HandedOnce], runs: Sequence[HandedInRun], loop_s: float) -> FittedHanding:
     """From what was timed alone, how bundles, batches, arrays and bytes compare; from whole runs, what they come to.
 
-    In runs all that grows together: only alone can it be told apart.
+    In runs all that grows together: only alone can it be told apart. `loop_s` is what a turn takes that hands nothing.
     """
     table = np.array(alone, np.float64)
     (bundle, batch, array, byte), error_alone = robust(table[:, :4], table[:, 4])
     whole = np.array(runs, np.float64)
     expected_s = whole[:, 1:5] @ np.array([bundle, batch, array, byte])
-    (loop_s, factor), error = robust(np.column_stack([whole[:, 0], expected_s]), whole[:, 5])
+    (factor,), error = robust(expected_s[:, None], whole[:, 5] - loop_s * whole[:, 0])
     handing = Handing(float(bundle * factor), float(batch * factor), float(array * factor), _per_second(byte * factor))
-    return FittedHanding(handing, float(loop_s), float(factor), error_alone, error)
+    return FittedHanding(handing, float(factor), error_alone, error)
 
 
 def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:

@@ -90,10 +90,9 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
         makes = f"{batches} batches, {arrays} arrays, {size:,} bytes"
         yield f"#   {makes:<42} {format_quantity(sent_s, 's'):>9}  {format_quantity(received_s, 's'):>9}"
     for what, fitted in (("handing out", calibration.send), ("taking in", calibration.receive)):
-        loop = format_quantity(fitted.loop_s, "s")
-        yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long, and the loop {loop} a turn beside,"
-        yield "# which is in each `batch` below;"
-        yield f"# median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}."
+        yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long;"
+        yield f"#   median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}"
+    yield f"# A turn of the loop without work: {format_quantity(sockets.empty_s, 's')}; it is in each `batch` below."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

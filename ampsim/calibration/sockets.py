@@ -7,6 +7,7 @@ and taking in are told in the thread's time on the CPU.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import Deliver, DeliverStructure
 from ampsim.runtime.launcher import child_environment, short_temporary_folder
 from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structure_from_packet, to_packet
+from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.wire import Bundle, Packet
 
@@ -59,8 +61,12 @@ MAKES = [
 
 @dataclass(frozen=True)
 class SocketTimes:
-    """What was timed: `send` and `receive` in the thread's time on the CPU; `transfers` as bytes, seconds on the way."""
+    """What was timed: `send` and `receive` in the thread's time on the CPU; `transfers` as bytes, seconds on the way.
 
+    `empty_s` is a turn of a device's loop in which nothing comes and nothing is sent.
+    """
+
+    empty_s: float
     send: list[HandedOnce] = field(default_factory=list)
     receive: list[HandedOnce] = field(default_factory=list)
     transfers: list[tuple[int, float]] = field(default_factory=list)
@@ -121,8 +127,8 @@ def time_sockets(repeats: int) -> SocketTimes:
     partner = _Partner(HERE, folder)
     other = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment())
     try:
-        times = SocketTimes()
         with partner.socket:
+            times = SocketTimes(_empty_s(partner.socket, repeats))
             for make in MAKES:
                 _exchange(partner, make, repeats, times)
         return times
@@ -153,6 +159,19 @@ def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, 
     times.receive.append((*counts, receive_s))
     # The other end does what this one does.
     times.transfers.append((size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - receive_s - send_s)))
+
+
+def _empty_s(socket: DeviceSocket, repeats: int) -> float:
+    """A turn of a device's loop without the work: looking for what has come, and keeping time."""
+    meter, taken_s = Meter(), []
+    for _ in range(20 * repeats):
+        began_s = thread_time()
+        for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
+            meter.switch(activity)
+        socket.receive()
+        os.getppid()
+        taken_s.append(thread_time() - began_s)
+    return median(taken_s)
 
 
 def main(arguments: list[str]) -> int:
