@@ -10,7 +10,8 @@ from statistics import median
 from ampsim.calibration.fit import (
     ControllerSample,
     Fitted,
-    HandingSample,
+    FittedHanding,
+    HandedInRun,
     Sample,
     fit_controller,
     fit_handing,
@@ -18,7 +19,7 @@ from ampsim.calibration.fit import (
     fit_rates,
 )
 from ampsim.calibration.machine import memory_bytes, time_copies, time_products
-from ampsim.calibration.sockets import time_transfers
+from ampsim.calibration.sockets import SocketTimes, time_sockets
 from ampsim.calibration.workloads import quick_workloads, workloads
 from ampsim.runtime.controller_time import NAME as CONTROLLER
 from ampsim.sim.profile import DeviceProfile
@@ -30,10 +31,7 @@ QUICK = 0.1
 
 @dataclass(frozen=True)
 class Calibration:
-    """The kind and the network that were measured, and what they were fitted to.
-
-    `handing_errors` are those of sending and receiving; `loop_s` is what a turn of a device's loop takes beside all.
-    """
+    """The kind and the network that were measured, and what they were fitted to."""
 
     profile: DeviceProfile
     latency: float
@@ -41,9 +39,9 @@ class Calibration:
     rates: Mapping[str, Mapping[Way, Fitted]]
     products: list[tuple[tuple[int, int, int], float]]
     copies: list[tuple[int, float]]
-    transfers: list[tuple[int, float]]
-    handing_errors: tuple[float, float]
-    loop_s: float
+    sockets: SocketTimes
+    send: FittedHanding
+    receive: FittedHanding
 
 
 def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None]) -> Calibration:
@@ -55,11 +53,11 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     tell("matrix products and copies")
     products, copies = time_products(round(100 * share)), time_copies(round(50 * share))
     tell("sockets")
-    transfers = time_transfers(round(200 * share))
+    sockets = time_sockets(round(200 * share))
     samples: list[Sample] = []
     controls: list[ControllerSample] = []
-    sent: list[HandingSample] = []
-    received: list[HandingSample] = []
+    sent: list[HandedInRun] = []
+    received: list[HandedInRun] = []
     for workload in quick_workloads() if quick else workloads():
         tell(str(workload))
         timed = workload.time()
@@ -68,9 +66,10 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         sent += timed.send
         received += timed.receive
     rates = {**fit_rates(samples), CONTROLLER: fit_controller(controls)}
-    (send, after_s, send_error), (receive, before_s, receive_error) = fit_handing(sent), fit_handing(received)
-    loop_s = before_s + after_s
-    latency, bandwidth = fit_line(*zip(*transfers, strict=True))
+    loop_s = sockets.empty_s
+    # An empty turn looks for what has come, and sends nothing.
+    send, receive = fit_handing(sockets.send, sent, 0.0), fit_handing(sockets.receive, received, loop_s)
+    latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
     (large, large_s), (copied, copied_s) = products[-1], copies[-1]
     memory_bandwidth = 2 * copied / copied_s
     batch_s, message_s = _typical(rates)
@@ -82,13 +81,13 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         memory=memory_bytes(),
         overhead=batch_s + loop_s,
         message_overhead=message_s,
-        send=send,
-        receive=receive,
+        send=send.handing,
+        receive=receive.handing,
         rates=_with_the_loop(rates, loop_s),
     )
     # Where size made no difference that could be seen, copying is all that it can be.
     network = latency, min(bandwidth, memory_bandwidth)
-    return Calibration(profile, *network, rates, products, copies, transfers, (send_error, receive_error), loop_s)
+    return Calibration(profile, *network, rates, products, copies, sockets, send, receive)
 
 
 def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:

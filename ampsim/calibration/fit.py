@@ -183,16 +183,38 @@ def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:
     }
 
 
-HandingSample = tuple[int, int, int, int, int, float]
-"""What a device handed out, or took in, in a run: turns, bundles, batches, arrays, bytes, seconds."""
+HandedOnce = tuple[int, int, int, int, float]
+"""What was handed out, or taken in, alone: bundles, batches, arrays, bytes, seconds."""
+
+HandedInRun = tuple[int, int, int, int, int, float]
+"""What a device handed out, or took in, in a whole run: turns, bundles, batches, arrays, bytes, seconds."""
 
 
-def fit_handing(samples: Sequence[HandingSample]) -> tuple[Handing, float, float]:
-    """What handing takes, and what a turn of the loop takes that hands nothing; the median of |fit / measured - 1|."""
-    table = np.array(samples, np.float64)
-    found, error = robust(table[:, :5], table[:, 5])
-    turn, bundle, batch, array, byte = found.tolist()
-    return Handing(bundle, batch, array, _per_second(byte)), turn, error
+@dataclass(frozen=True)
+class FittedHanding:
+    """What handing takes in a run: `factor` times what it takes alone.
+
+    The errors are the medians of |fit / measured - 1|, alone and in runs.
+    """
+
+    handing: Handing
+    factor: float
+    error_alone: float
+    error: float
+
+
+def fit_handing(alone: Sequence[HandedOnce], runs: Sequence[HandedInRun], loop_s: float) -> FittedHanding:
+    """From what was timed alone, how bundles, batches, arrays and bytes compare; from whole runs, what they come to.
+
+    In runs all that grows together: only alone can it be told apart. `loop_s` is what a turn takes that hands nothing.
+    """
+    table = np.array(alone, np.float64)
+    (bundle, batch, array, byte), error_alone = robust(table[:, :4], table[:, 4])
+    whole = np.array(runs, np.float64)
+    expected_s = whole[:, 1:5] @ np.array([bundle, batch, array, byte])
+    (factor,), error = robust(expected_s[:, None], whole[:, 5] - loop_s * whole[:, 0])
+    handing = Handing(float(bundle * factor), float(batch * factor), float(array * factor), _per_second(byte * factor))
+    return FittedHanding(handing, float(factor), error_alone, error)
 
 
 def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:

@@ -64,7 +64,9 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
 def network_text(calibration: Calibration) -> str:
     """The `network` section of a config, with the transfers that were timed in a comment."""
     lines = ["# Between two processes of this machine, over the runtime's own sockets (ipc), one way:", "#"]
-    lines += [f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.transfers]
+    lines += [
+        f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.sockets.transfers
+    ]
     latency, bandwidth = format_quantity(calibration.latency, "s"), format_quantity(calibration.bandwidth, "byte/s")
     return "\n".join([*lines, f"network: {{topology: full, latency: {latency}, bandwidth: {bandwidth}}}", ""])
 
@@ -82,11 +84,15 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
     for size, seconds in calibration.copies:
         rate = format_quantity(2 * size / seconds, "byte/s")
         yield f"#   {f'{size:,} bytes':<26} {format_quantity(seconds, 's'):>9}  {rate}"
-    sending, receiving = calibration.handing_errors
-    loop = format_quantity(calibration.loop_s, "s")
-    yield "# Sending and receiving were fitted to what devices spent on them in whole runs:"
-    yield f"# median errors {sending:.0%} and {receiving:.0%}. A turn of the loop takes {loop}"
-    yield "# beside; it is in each `batch` below."
+    yield "# Bundles handed out, and taken in, alone:"
+    sockets = calibration.sockets
+    for (_, batches, arrays, size, sent_s), (*_, received_s) in zip(sockets.send, sockets.receive, strict=True):
+        makes = f"{batches} batches, {arrays} arrays, {size:,} bytes"
+        yield f"#   {makes:<42} {format_quantity(sent_s, 's'):>9}  {format_quantity(received_s, 's'):>9}"
+    for what, fitted in (("handing out", calibration.send), ("taking in", calibration.receive)):
+        yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long;"
+        yield f"#   median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}"
+    yield f"# A turn of the loop without work: {format_quantity(sockets.empty_s, 's')}; it is in each `batch` below."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ampsim.calibration.cluster import time_cluster
-from ampsim.calibration.fit import ControllerSample, HandingSample, Sample
+from ampsim.calibration.fit import ControllerSample, HandedInRun, Sample
 from ampsim.calibration.replay import replay, timed
 from ampsim.calibration.synthetic import molecules, trees
 from ampsim.data.babi15 import Babi15
@@ -31,8 +31,8 @@ class Timed:
 
     samples: list[Sample]
     controls: list[ControllerSample]
-    send: list[HandingSample]
-    receive: list[HandingSample]
+    send: list[HandedInRun]
+    receive: list[HandedInRun]
 
 
 @dataclass(frozen=True)

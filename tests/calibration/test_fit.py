@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ampsim.calibration.fit import (
     ControllerSample,
-    HandingSample,
+    HandedInRun,
     Sample,
     fit_controller,
     fit_handing,
@@ -97,18 +97,19 @@ def test_the_controllers_rates_are_recovered() -> None:
 
 
 def test_handing_out_and_the_way_are_recovered() -> None:
-    truth, loop_s, generator = Handing(40e-6, 12e-6, 3e-6, 8e9), 9e-6, np.random.default_rng(3)
-    samples: list[HandingSample] = []
-    for _ in range(12):
-        turns, bundles, batches, arrays, size = (
-            int(count) for count in generator.integers(1, 3000, 5) * [4, 1, 2, 6, 99]
-        )
-        seconds = loop_s * turns + truth.duration_s(bundles, batches, arrays, size)
-        samples.append((turns, bundles, batches, arrays, size, seconds))
-    found, turn_s, error = fit_handing(samples)
-    figures = (found.bundle, found.batch, found.array, found.bandwidth, turn_s)
-    assert figures == pytest.approx((40e-6, 12e-6, 3e-6, 8e9, 9e-6))
-    assert error < 1e-9
+    alone, loop_s, factor, generator = Handing(40e-6, 12e-6, 3e-6, 8e9), 9e-6, 1.5, np.random.default_rng(3)
+    makes = [(1, 1, 3, 100), (1, 2, 6, 900), (1, 8, 24, 40), (1, 1, 3, 10**6), (1, 9, 60, 10**5), (1, 3, 21, 10)]
+    once = [(*make, alone.duration_s(*make)) for make in makes]
+    runs: list[HandedInRun] = []
+    for _ in range(6):
+        turns, bundles = generator.integers(100, 3000, 2).tolist()
+        counts = bundles, 2 * bundles, 6 * bundles, 5000 * bundles
+        runs.append((turns, *counts, loop_s * turns + factor * alone.duration_s(*counts)))
+    found = fit_handing(once, runs, loop_s)
+    figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth)
+    assert figures == pytest.approx((60e-6, 18e-6, 4.5e-6, 8e9 / 1.5))
+    assert found.factor == pytest.approx(factor)
+    assert max(found.error, found.error_alone) < 1e-9
     assert fit_line([0, 1000, 10**6], [5e-6, 6e-6, 1005e-6]) == pytest.approx((5e-6, 1e9))
 
 
