@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from ampsim.config.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +68,43 @@ def test_validation_prints_a_row_for_each_placement_and_the_medians(tmp_path: Pa
     assert [row[:2] for row in rows[2:4]] == [["`babi15-ggsnn`", "own"], ["`babi15-ggsnn`", "2"]]
     assert [len(row) for row in rows] == [8] * 4 + [5] * 4
     assert rows[-1][0] == "all"
+
+
+@pytest.mark.usefixtures("sample")
+def test_hypothetical_devices_have_rows_a_plot_and_an_estimate(tmp_path: Path) -> None:
+    folder = ROOT / "benchmarks" / "hypothetical-devices"
+    cases = {
+        "throughput.py": ["--models=mnist-mlp", "--keys=1,4", "--examples=500"],
+        "qm9_estimate.py": ["--molecules=8", "--keys=2", "--runs", "1 message, no overhead"],
+        "targets.py": ["--models=babi15-ggsnn", "--keys=2", "--set=data.limit=20", "--set=training.epochs=1"],
+    }
+    for script, options in cases.items():
+        command = [sys.executable, str(folder / script), *options, f"--out={tmp_path}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+    one, four = csv_rows(tmp_path / "throughput.csv")
+    assert (one["training.max_active_keys"], four["training.max_active_keys"]) == ("1", "4")
+    assert float(four["instances_per_second"]) > 1.5 * float(one["instances_per_second"])
+    estimate = json.loads((tmp_path / "estimate.json").read_text())
+    run = estimate["simulated"]["1 message, no overhead"]
+    assert run["molecules_per_second"] == pytest.approx(8 / run["time_s"])
+    # By hand it is the average molecule, and no layer but the busiest: near, not equal.
+    assert run["bound"]["device_s"] / 8 == pytest.approx(estimate["by_hand"]["seconds"]["memory: gru"], rel=0.5)
+    assert [row["keys"] for row in csv_rows(tmp_path / "targets.csv")] == ["2"]
+    for plot in ("throughput-mnist-mlp.svg", "estimate.svg", "targets-babi15-ggsnn.svg"):
+        assert ElementTree.parse(tmp_path / plot).getroot().tag.endswith("svg")
+
+
+def test_the_hypothetical_clusters_load() -> None:
+    configs = sorted((ROOT / "benchmarks" / "hypothetical-devices" / "clusters").glob("*.yaml"))
+    clusters = [config for config in configs if "devices:" in config.read_text()]
+    assert len(clusters) == 6
+    for config in clusters:
+        experiment = load(str(config))
+        assert experiment.config.cluster.network.latency == pytest.approx(1e-6)
+        assert {device.profile.kind for device in experiment.devices.values()} == {"fpga-1tflops"}
+
+
+def csv_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
