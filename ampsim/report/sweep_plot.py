@@ -112,7 +112,7 @@ def _grid(marks: Sequence[float]) -> Iterator[str]:
         y = _y(mark, marks[-1])
         colour = "#ddd" if mark else "#666"
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}"/>'
-        yield _text(LEFT - 8, y + 4, f"{mark:,.6g}", anchor="end")
+        yield _text(LEFT - 8, y + 4, f"{mark:,.0f}" if mark >= 1e6 else f"{mark:,.6g}", anchor="end")
 
 
 def _find_room(places: Mapping[str, float]) -> bool:

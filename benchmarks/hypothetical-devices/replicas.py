@@ -1,6 +1,7 @@
 """The recurrent network with 1, 2 and 4 replicas of its heavy linear node, on devices of 1 TFLOP/s: throughput.
 
-Each replica has a device. The light nodes share one more, as in the shipped configs, or are spread over four.
+Each replica has a device. The light nodes share one more, as in the shipped configs, or are spread over four, with
+links as in the other cases or four times as fast.
 One epoch of each run on the simulated clock, no arithmetic.
 """
 
@@ -10,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from sweeping import COLUMNS, HERE, KEYS, Row, cluster, plot, sweep, write
+from sweeping import BANDWIDTH, COLUMNS, HERE, KEYS, Row, cluster, plot, sweep, write
 
 KIND = "fpga-1tflops"
 LIGHT = {
@@ -18,6 +19,8 @@ LIGHT = {
     4: [["embed", "first"], ["loop", "concat1", "choose"], ["join", "relu1", "step"], ["leave", "linear2", "loss"]],
 }
 """The nodes on each of the devices for light nodes, by their number; `choose` and `join` only with replicas."""
+LAYOUTS = ((1, "100 Gbit/s"), (4, "100 Gbit/s"), (4, "400 Gbit/s"))
+"""How many devices the light nodes have, and the links' bandwidth."""
 
 
 def main() -> None:
@@ -28,17 +31,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="the folder for the rows and the plot")
     options = parser.parse_args()
     rows: list[Row] = []
-    for light in LIGHT:
+    for light, bandwidth in LAYOUTS:
         for replicas in (1, 2, 4):
             settings = [
                 f"data.train={options.examples}",
                 "data.validation=100",
                 f"model.replicas={replicas}",
+                f"{BANDWIDTH}={bandwidth}",
                 f"cluster.devices={json.dumps(devices(replicas, light))}",
             ]
             found = sweep(cluster("list-reduction-rnn"), settings, {KEYS: options.keys})
-            rows += [{"replicas": str(replicas), "devices for light nodes": str(light), **row} for row in found]
-    varied = [KEYS, "replicas", "devices for light nodes"]
+            about = {"replicas": str(replicas), "devices for light nodes": str(light), BANDWIDTH: bandwidth}
+            rows += [{**about, **row} for row in found]
+    varied = [KEYS, *about]
     write(options.out / "replicas.csv", rows, [*varied, *COLUMNS])
     plot(options.out / "replicas.svg", "list-reduction-rnn with replicas, devices of 1 TFLOP/s", rows, varied)
 

@@ -14,6 +14,7 @@ from ampsim.report.sweep_plot import svg
 HERE = Path(__file__).parent
 KEYS = "training.max_active_keys"
 BATCH = "cluster.max_batch"
+BANDWIDTH = "cluster.network.bandwidth"
 TOGETHER = "training.inject_at_once"
 COLUMNS = [
     *("status", "time_s", "instances", "instances_per_second", "staleness_mean", "staleness_max"),
