@@ -101,3 +101,10 @@ def test_a_narrow_console_gets_fewer_columns_of_the_table(width: int, headings: 
     assert "validation.loss" in shown
     cells = [list(column.cells) for column in table.columns[1:4]]
     assert cells == [["finished", "failed"], ["1,234", ""], ["250 ms", ""]]
+
+
+def test_large_rates_are_written_out_on_the_axis() -> None:
+    picture = svg("sweep", [row("1900000", keys="1"), row("2500", keys="2")], ["keys"])
+    assert picture is not None
+    assert ">2,000,000</text>" in picture
+    assert "e+06<" not in picture
