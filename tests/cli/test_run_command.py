@@ -21,6 +21,7 @@ SMALL = {
     "sst-tree-lstm": ("limit=10",),
     "babi15-ggsnn": ("limit=30",),
     "qm9-ggsnn": ("validation=10", "test=10"),
+    "qm9-ggsnn-16-devices": ("validation=10", "test=10"),
 }
 """Options that make the data of a shipped config few."""
 """Without device processes: for what does not depend on them."""
