@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,15 @@ collect_ignore = ["report/test_graph_text.py", "cli/test_graph_command.py"] if N
 def pytest_report_header() -> str:
     """Say what is tested of the optional extra."""
     return f"ampsim[graph]: {f'not tested, cannot be loaded here: {NO_DRAWING}' if NO_DRAWING else 'tested'}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_a_terminal_has_them() -> None:
+    """What was started in the background or by nohup ignores signals, and so would every process of a test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # Like the installed script, without the current folder on the path of imports.
