@@ -40,7 +40,7 @@ settings.load_profile("no-deadline")
 def _no_drawing() -> str | None:
     """Why pictures cannot be drawn here, if so: the wheel of pygraphviz needs libraries that a bare system may lack."""
     try:
-        import pygraphviz  # noqa: F401
+        import pygraphviz  # noqa: F401  (only whether it can be)
     except ImportError as error:
         return str(error)
     return None

@@ -15,6 +15,7 @@ from ampsim.config.catalogue import shipped
 
 TINY = ("--set", "data.limit=200", "--set", "training.epochs=1", "--set", "model.hidden=[16,16,16]")
 QUICK = (*TINY, "--in-process")
+"""Without device processes: for what does not depend on them."""
 SMALL = {
     "list-reduction-rnn": ("train=300", "validation=50", "test=50"),
     "list-reduction-rnn-4-replicas": ("train=300", "validation=50", "test=50"),
@@ -24,7 +25,6 @@ SMALL = {
     "qm9-ggsnn-16-devices": ("validation=10", "test=10"),
 }
 """Options that make the data of a shipped config few."""
-"""Without device processes: for what does not depend on them."""
 
 OWN_MODULE = """\
 import numpy as np

@@ -118,7 +118,7 @@ def test_each_combination_is_a_row_in_the_order_of_the_grid_with_the_figures_of_
     assert int(row["bytes"]) == sum(device["bytes_sent"] for device in devices)
     assert int(row["messages"]) == sum(device["forward_messages"] + device["backward_messages"] for device in devices)
     if importlib.util.find_spec("pandas"):
-        import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]  # may be missing
 
         frame = pandas.read_csv(folder / "rows.csv")
         assert frame.groupby(KEYS)["instances_per_second"].max()[4] == float(found[1]["instances_per_second"])
