@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 from ampsim import blas, portable
 from ampsim.errors import BadInput
@@ -31,8 +33,12 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        with suppress(OSError):
+            sys.stdout.flush()
+            print("interrupted", file=sys.stderr, flush=True)
+        # Not by `return 130`: where the signal met an exec() of the imports (dataclasses have many), CPython takes it
+        # for unhandled whatever catches it, and ends the process by that signal.
+        os._exit(130)
 
 
 if __name__ == "__main__":
