@@ -29,7 +29,7 @@ class Direction(IntEnum):
     __hash__ = int.__hash__
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """n messages of one port and direction.
 
@@ -51,23 +51,45 @@ class Batch:
 
     def select(self, messages: Array) -> Batch:
         """The messages of the given numbers, `int64[m]`, in that order; a number may come several times."""
+        rows = chosen_rows(self.rows, messages)
         if not self.payload:
-            return Batch(self.states[messages], self.rows[messages], ())
+            return Batch(self.states[messages], rows, ())
         index = row_numbers(self.rows, messages)
-        return Batch(self.states[messages], self.rows[messages], tuple(array[index] for array in self.payload))
+        return Batch(self.states[messages], rows, tuple(array.take(index, axis=0) for array in self.payload))
 
     def split(self, messages: int) -> tuple[Batch, Batch]:
         """The first `messages` messages, and the others."""
-        row = int(self.rows[:messages].sum())
+        row = total_rows(self.rows[:messages])
         return (
             Batch(self.states[:messages], self.rows[:messages], tuple(array[:row] for array in self.payload)),
             Batch(self.states[messages:], self.rows[messages:], tuple(array[row:] for array in self.payload)),
         )
 
 
+_ONES = np.ones(4096, np.int64)
+_ONES.flags.writeable = False
+
+
+def single_rows(messages: int) -> Array:
+    """The row counts of messages of one row each: int64[messages] of ones, which is known to be that."""
+    return _ONES[:messages] if messages <= len(_ONES) else np.ones(messages, np.int64)
+
+
+def are_single(rows: Array) -> bool:
+    """Whether `rows int64[n]` are known to be of messages of one row each, without a look at them."""
+    return rows.base is _ONES
+
+
 def total_rows(rows: Array) -> int:
     """The rows of some messages together: `int64[n]` added up."""
+    if rows.base is _ONES:
+        return len(rows)
     return int(rows[0]) if len(rows) == 1 else int(rows.sum())
+
+
+def chosen_rows(rows: Array, messages: Array) -> Array:
+    """The row counts `rows int64[n]` of the messages of the given numbers, `int64[m]`."""
+    return single_rows(len(messages)) if rows.base is _ONES else rows[messages]
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
@@ -76,9 +98,15 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         return batches[0]
     return Batch(
         np.concatenate([batch.states for batch in batches]),
-        np.concatenate([batch.rows for batch in batches]),
+        _joined_rows([batch.rows for batch in batches]),
         tuple(np.concatenate(arrays) for arrays in zip(*(batch.payload for batch in batches), strict=True)),
     )
+
+
+def _joined_rows(parts: Sequence[Array]) -> Array:
+    if all(map(are_single, parts)):
+        return single_rows(sum(map(len, parts)))
+    return np.concatenate(parts)
 
 
 def row_numbers(rows: Array, messages: Array) -> Array:
@@ -86,7 +114,7 @@ def row_numbers(rows: Array, messages: Array) -> Array:
 
     For each chosen message its first row, and on from there: int64[sum(rows[messages])].
     """
-    if (rows == 1).all():
+    if are_single(rows):
         return messages
     chosen = rows[messages]
     starts = np.cumsum(rows) - rows

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
@@ -111,9 +111,9 @@ class _Spread:
         keys = self._schema.packed(parents)
         places = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
         fertile = np.flatnonzero(counts)
-        self._parents.put(keys[fertile].tolist(), np.ones_like(fertile), (parents[fertile],))
+        self._parents.put(keys[fertile].tolist(), single_rows(len(fertile)), (parents[fertile],))
         found = keys[numbers], places, counts[numbers]
-        self._children.put(self._schema.keys(children), np.ones_like(numbers), found)
+        self._children.put(self._schema.keys(children), single_rows(len(numbers)), found)
 
     def come_home(self, batch: Batch) -> tuple[Array, Array, Array, Batch] | None:
         """Parents of which all children's gradients are home: states, rows, members of each; the children in order."""
@@ -170,8 +170,7 @@ class Ungroup(Node):
         self._spec.schema.check(states, len(numbers), "row_state")
         if direction is Direction.FORWARD:
             self._spread.remember(batch.states, numbers, batch.rows, states)
-        ones = np.ones(len(numbers), np.int64)
-        return Answer([Emission(direction, 0, Batch(states, ones, batch.payload))])
+        return Answer([Emission(direction, 0, Batch(states, single_rows(len(numbers)), batch.payload))])
 
 
 @final

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
 from ampsim.ir.store import Joined
 from ampsim.ir.structure import StructureTable
@@ -77,7 +77,7 @@ class Loss(Node):
         if not self._computes:
             return self._answer_shapes(direction, joined)
         op, options, rows = self._spec.op, self._spec.options, joined.rows
-        counts = np.ones_like(rows) if op.segmented else rows
+        counts = single_rows(len(rows)) if op.segmented else rows
         if op.segmented:
             options = {**options, "rows": rows}
         (loss, metric), saved = op.forward({}, *joined.arrays, **options)
@@ -101,7 +101,7 @@ class Loss(Node):
         """The same without a payload: a report of no figures, and gradients of no values."""
         states, rows = joined.states, joined.rows
         back = [Emission(Direction.BACKWARD, port, Batch(states, rows, ())) for port in (PREDICTION, TARGET)]
-        report = Batch(states, np.ones(len(states), np.int64), ())
+        report = Batch(states, single_rows(len(states)), ())
         return Answer(() if direction is Direction.INFERENCE else back, report, total_rows(rows))
 
 
@@ -115,4 +115,4 @@ def _report(states: Array, rows: Array, loss: Array, metric: Array) -> Batch:
         ],
         axis=1,
     )
-    return Batch(states, np.ones(len(states), np.int64), (figures,))
+    return Batch(states, single_rows(len(states)), (figures,))

@@ -1,7 +1,8 @@
 """Rows kept by state: what the backward pass needs, and what waits for its partner.
 
-What one forward batch left behind is kept as one block, by reference: no copy in. A batch that takes a
-whole block out again gets the very arrays, without a copy; any other make-up is gathered block by block.
+What one forward batch left behind is kept as one block, by reference: no copy in. A batch that takes a whole block
+out again gets the very arrays, without a copy, and one that takes a part of it has that part gathered. Where a batch
+takes from several, all blocks first move into an arena.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, row_numbers, total_rows
+from ampsim.ir.arena import Arena
+from ampsim.ir.batch import Batch, chosen_rows, row_numbers, single_rows, total_rows
 from ampsim.ops.table import Array, Arrays
 
 _T = TypeVar("_T")
@@ -35,14 +37,12 @@ class _Block:
     per_message: tuple[bool, ...]
     tag: int
     left: int
-    row_bytes: int
-    message_bytes: int
 
     def gather(self, messages: Array) -> Arrays:
         """The rows of some messages, in that order, of each array."""
         rows = row_numbers(self.rows, messages)
         return tuple(
-            array[messages] if per_message else array[rows]
+            array.take(messages if per_message else rows, axis=0)
             for array, per_message in zip(self.arrays, self.per_message, strict=True)
         )
 
@@ -60,9 +60,8 @@ def admit(known: dict[int, _T], keys: list[int], values: Iterable[_T]) -> None:
 class RowStore:
     """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch.
 
-    Messages are numbered as they are put, so that those of a block are consecutive: a dictionary has the number of
-    each key, and a number's place among the blocks' first numbers tells its block. `row_bytes` are counted for every
-    row on top of what the arrays take: on shapes alone, where payloads are missing among them.
+    Messages are numbered as they are put, and a dictionary has the number of each key. `row_bytes` are counted for
+    every row on top of what the arrays take: on shapes alone, where payloads are missing among them.
     """
 
     def __init__(self, row_bytes: int = 0) -> None:
@@ -70,7 +69,9 @@ class RowStore:
         self._numbers: dict[int, int] = {}
         self._blocks: list[_Block] = []
         self._firsts: list[int] = []
+        self._arena = Arena()
         self._next = 0
+        self._bytes_of = (0, 0)
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -91,19 +92,20 @@ class RowStore:
         """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState.
 
         The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`);
-        which, its length tells, since a message has at least one row.
+        which, its length tells, since a message has at least one row. Types and shapes beyond it never change.
         """
         first, count = self._next, len(keys)
         admit(self._numbers, keys, range(first, first + count))
         total = total_rows(rows)
         per_message = tuple(len(array) == count != total for array in arrays)
-        sizes = [array.nbytes // len(array) for array in arrays]
-        message_bytes = sum(size for size, message in zip(sizes, per_message, strict=True) if message)
-        row_bytes = sum(sizes) - message_bytes + self._row_bytes
-        self._blocks.append(_Block(arrays, rows, per_message, tag, count, row_bytes, message_bytes))
+        self._blocks.append(_Block(arrays, rows, per_message, tag, count))
         self._firsts.append(first)
         self._next += count
-        self.size_bytes += total * row_bytes + count * message_bytes
+        if total != count or not self._bytes_of[0]:
+            sizes = [array.nbytes // len(array) for array in arrays]
+            message_bytes = sum(size for size, message in zip(sizes, per_message, strict=True) if message)
+            self._bytes_of = sum(sizes) - message_bytes + self._row_bytes, message_bytes
+        self._count(count, total)
 
     def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
@@ -112,51 +114,43 @@ class RowStore:
         except KeyError as error:
             raise UnknownState(error.args[0]) from None
         at = bisect_right(self._firsts, numbers[0]) - 1
-        block, messages = self._blocks[at], numbers - self._firsts[at]
-        if messages.min() >= 0 and messages.max() < len(block.rows):
-            tags = np.full(len(keys), block.tag)
-            if len(messages) == len(block.rows) and (messages[1:] > messages[:-1]).all():
-                taken = block.rows, block.arrays
-            else:
-                taken = block.rows[messages], block.gather(messages)
-            self._release(at, taken[0])
-            return *taken, tags
-        return self._take_from_several(numbers)
+        if at >= 0:
+            block, messages = self._blocks[at], numbers - self._firsts[at]
+            if messages.min() >= 0 and messages.max() < len(block.rows):
+                if len(messages) == len(block.rows) and (messages[1:] > messages[:-1]).all():
+                    rows, arrays = block.rows, block.arrays
+                else:
+                    rows, arrays = chosen_rows(block.rows, messages), block.gather(messages)
+                block.left -= len(rows)
+                if not block.left:
+                    del self._blocks[at], self._firsts[at]
+                self._count(-len(rows), -total_rows(rows))
+                return rows, arrays, np.full(len(rows), block.tag)
+        rows, arrays, tags = self._arena.gather(self._bring_together(numbers))
+        self._count(-len(rows), -total_rows(rows))
+        return rows, arrays, tags
 
-    def _take_from_several(self, numbers: Array) -> tuple[Array, Arrays, Array]:
-        """The same of messages that several blocks hold: gathered from each, and then put back into their order."""
-        owners = np.searchsorted(self._firsts, numbers, side="right") - 1
-        order = None if (owners[1:] >= owners[:-1]).all() else np.argsort(owners, kind="stable")
-        if order is not None:
-            owners, numbers = owners[order], numbers[order]
-        starts = [0, *(np.flatnonzero(owners[1:] != owners[:-1]) + 1).tolist()]
-        stops = [*starts[1:], len(owners)]
-        found = owners[starts].tolist()
-        blocks = [self._blocks[at] for at in found]
-        parts = [numbers[start:stop] - self._firsts[at] for at, start, stop in zip(found, starts, stops, strict=True)]
-        rows_each = [block.rows[part] for block, part in zip(blocks, parts, strict=True)]
-        rows = np.concatenate(rows_each)
-        tags = np.repeat([block.tag for block in blocks], np.subtract(stops, starts))
-        gathered = [block.gather(part) for block, part in zip(blocks, parts, strict=True)]
-        arrays = tuple(map(np.concatenate, zip(*gathered, strict=True)))
-        for at, released in zip(reversed(found), reversed(rows_each), strict=True):
-            self._release(at, released)
-        if order is None:
-            return rows, arrays, tags
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        row_order = row_numbers(rows, back)
-        by_message = [any(flags) for flags in zip(*(block.per_message for block in blocks), strict=True)]
-        arrays = tuple(array[back if flag else row_order] for array, flag in zip(arrays, by_message, strict=True))
-        return rows[back], arrays, tags[back]
+    def _count(self, messages: int, rows: int) -> None:
+        row_bytes, message_bytes = self._bytes_of
+        self.size_bytes += rows * row_bytes + messages * message_bytes
 
-    def _release(self, at: int, rows: Array) -> None:
-        """Forget messages of so many rows of a block, and the block with its last one."""
-        block = self._blocks[at]
-        block.left -= len(rows)
-        self.size_bytes -= total_rows(rows) * block.row_bytes + len(rows) * block.message_bytes
-        if block.left == 0:
-            del self._blocks[at], self._firsts[at]
+    def _bring_together(self, taken: Array) -> Array:
+        """Move all blocks into the arena; the numbers that the messages `taken` have there."""
+        arena = self._arena
+        for first, block in zip(self._firsts, self._blocks, strict=True):
+            if not arena.has_room(first, block.rows):
+                numbers = np.fromiter(self._numbers.values(), np.int64, len(self._numbers))
+                kept = numbers[: np.searchsorted(numbers, arena.end)]  # those of the arena: the oldest
+                inside = taken < arena.end
+                wanted = np.sort(np.concatenate([kept, taken[inside]]))
+                start = arena.make_room(wanted, first, block.rows)
+                self._numbers.update(
+                    zip(list(self._numbers)[: len(kept)], (start + np.searchsorted(wanted, kept)).tolist(), strict=True)
+                )
+                taken = np.where(inside, start + np.searchsorted(wanted, taken), taken)
+            arena.append(first, block.rows, block.arrays, block.per_message, block.tag)
+        self._blocks, self._firsts = [], []
+        return taken
 
 
 class RowCounts:
@@ -168,6 +162,7 @@ class RowCounts:
     def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
         self._row_bytes, self._message_bytes = row_bytes, message_bytes
         self._kept: dict[int, tuple[int, int]] = {}
+        self._multiple = False  # whether there ever was a message of several rows
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[int]:
@@ -181,6 +176,7 @@ class RowCounts:
     def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
         """Keep `rows[i]` and the tag under `keys[i]`. Raises DuplicateState."""
         admit(self._kept, keys, zip(rows.tolist(), repeat(tag), strict=False))
+        self._multiple = self._multiple or total_rows(rows) != len(keys)
         self.size_bytes += total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
 
     def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
@@ -190,6 +186,8 @@ class RowCounts:
         except KeyError as error:
             raise UnknownState(error.args[0]) from None
         rows = kept[:, 0]
+        if not self._multiple:
+            rows = single_rows(len(keys))
         self.size_bytes -= total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
         return rows, (), kept[:, 1]
 
@@ -248,7 +246,7 @@ class Join:
         joined: list[Array] = []
         for number, store in enumerate(self._stores):
             port_rows, port_arrays = (rows, arrays) if number == port else store.take(keys)[:2]
-            if not np.array_equal(port_rows, rows):
+            if total_rows(port_rows) != total_rows(rows) or not np.array_equal(port_rows, rows):
                 raise ValueError(
                     f"messages of one state have {port_rows.tolist()} rows on port {number} "
                     f"and {rows.tolist()} on port {port}: the ports of one node must agree"

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import RowCounts, RowStore
@@ -120,7 +120,7 @@ class PayloadTransform(Node):
         outputs, saved = spec.op.forward(values, *inputs, **self._options(rows)) if self._computes else ((), ())
         if direction is Direction.FORWARD:
             self._cache.put(keys, rows, saved, tag=version)
-        left = np.ones_like(rows) if spec.op.segmented else rows
+        left = single_rows(len(rows)) if spec.op.segmented else rows
         if not self._computes:
             ports: Sequence[Arrays] = ((),) * self._ports
         else:

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
-from ampsim.ir.batch import Batch, Direction, concatenate
+from ampsim.ir.batch import Batch, Direction, concatenate, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import (
@@ -120,6 +120,7 @@ class ControllerCore:
         self.epoch, self.split = following
         self._instances = self._dataset.instances(self.split, self.epoch)
         self._left = self._dataset.splits[self.split].keys
+        self._next_key += -self._next_key % self._plan.inject_at_once  # instances of one wave have one quotient
         self._sums = _Sums()
         self._size = self._done = 0
         actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
@@ -205,9 +206,8 @@ class ControllerCore:
         if self._follows:
             # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
             return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
-        if self._in_flight and free < min(plan.inject_at_once, plan.max_active_keys):
-            return 0
-        return min(free, self._left)
+        wave = min(plan.inject_at_once, plan.max_active_keys)
+        return min(wave, self._left) if free >= wave else 0
 
     def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
         """Send the messages of some instances, those of one input together."""
@@ -237,6 +237,8 @@ class ControllerCore:
         states[:, 0] = key
         states[:, 1 : 1 + fields.shape[1]] = fields
         rows = np.array([len(messages.arrays[0])], np.int64) if messages.rows is None else messages.rows
+        if len(messages.arrays[0]) == len(states):
+            rows = single_rows(len(states))
         return Batch(states, rows, messages.arrays)
 
     def _entry(self, key: int) -> _InFlight:

@@ -33,7 +33,7 @@ from ampsim.runtime.device_events import (
     Send,
     Turn,
 )
-from ampsim.runtime.queues import Entry, MessageQueues, Queues
+from ampsim.runtime.queues import Entry, Queues, message_queues
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
 
@@ -63,6 +63,7 @@ class DeviceCore:
         max_batch: int = 1,
         queues: Queues | None = None,
         hosted: Sequence[str] | None = None,
+        wave: int | None = None,
     ) -> None:
         self.name = name
         self._graph = graph
@@ -75,8 +76,7 @@ class DeviceCore:
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
-        self._max_batch = max_batch
-        self._queues = MessageQueues(graph.ranks) if queues is None else queues
+        self._queues = message_queues(graph.ranks, max_batch, wave) if queues is None else queues
         self._queued_bytes = 0
         self._counts = WorkCounts()
         self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)
@@ -183,7 +183,7 @@ class DeviceCore:
 
     def _turn(self) -> list[DeviceAction]:
         try:
-            taken = self._queues.take(self._max_batch)
+            taken = self._queues.take()
         except ValueError as error:
             raise NodeFailed(str(error)) from error
         if taken is None:

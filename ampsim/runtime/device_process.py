@@ -143,7 +143,7 @@ class DeviceProcess:
         self._spec = spec = ClusterSpec.from_wire(welcome.body["spec"])
         self._graph = graph = spec.build_graph()
         queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
-        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues)
+        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues, wave=spec.wave)
         self._here = frozenset(node for node, device in spec.placement.items() if device == name)
         self._spans = SpanRecorder(graph.ranks)
         self._order = OrderWriter(graph.targets, spec.processes)

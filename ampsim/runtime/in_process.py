@@ -58,6 +58,7 @@ class InProcessCluster(OrderedCluster):
                 setup,
                 spec.max_batch,
                 ScheduledQueues(graph.targets, spec.processes) if spec.follows else None,
+                wave=spec.wave,
             )
             for name in names
         }

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch, Direction, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
 from ampsim.ir.structure import Structure
@@ -48,6 +48,8 @@ def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Ta
     if rows.dtype != np.int64 or rows.shape != (count,) or int(rows.min()) < 1:
         raise WireError(f"row counts int64[{count}] of at least 1 expected, found {rows.dtype}{rows.shape}")
     total = sum(rows.tolist())
+    if total == count:
+        rows = single_rows(count)
     if target == REPORT and total != count:
         raise WireError(f"one row of figures for each of {count} states expected, found {total} rows")
     found = [(array.dtype.name, array.shape) for array in payload]

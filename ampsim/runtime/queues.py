@@ -1,10 +1,13 @@
-"""What waits at a device: backward before forward, and messages of one port merged up to a limit, `max_batch`.
+"""What waits at a device, and which of it goes first.
 
-With the limit 1 (a message at a time, as in the paper) the oldest instance goes first: a device with several layers
-takes one instance through all of them before it begins the next, which hands it on sooner, keeps fewer activations,
-and keeps the gradients fresher. With a higher limit the node goes first that is nearest to where messages come from:
-the inputs on the way forward, the loss on the way back. So a device works in waves, and what is to go together has
-gathered at a port when its turn comes.
+A message at a time, as in the paper: backward before forward, and among these the oldest instance. A device with
+several layers takes one instance through all of them before it begins the next, which hands it on sooner, keeps fewer
+activations, and keeps the gradients fresher.
+
+In waves, where messages are handled together: instances that were injected together are a wave, the oldest wave goes
+first, and in it forward before backward, the node first that is nearest to where messages come from: the inputs on the
+way forward, the loss on the way back. So what is to go together has gathered at a port when its turn comes, while
+another wave keeps the other devices busy.
 """
 
 from __future__ import annotations
@@ -18,10 +21,6 @@ from typing import NamedTuple
 
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import Target
-
-_Age = tuple[int, int]
-"""The instance of a batch's first message, and a number that counts arrivals: no two batches have the same age."""
-
 
 @dataclass(slots=True)
 class Entry:
@@ -59,91 +58,114 @@ class Queues(ABC):
         """Queue a batch."""
 
     @abstractmethod
-    def take(self, max_batch: int) -> Taken | None:
+    def take(self) -> Taken | None:
         """What is to be handled next; None if nothing is ready."""
 
 
-class _Port:
-    """Batches that wait at one port, oldest instance first; ports of a lower `rank` go first."""
+class SingleMessages(Queues):
+    """A message at a time."""
 
-    def __init__(self, rank: int) -> None:
-        self._batches: list[tuple[_Age, Batch, Entry]] = []
-        self.rank = rank
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, int, Target, Batch, Entry]] = []
+        self._arrivals = count()
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._heap)
+
+    def put(self, target: Target, batch: Batch, entry: Entry) -> None:
+        self.messages += len(batch)
+        self._push(target, batch, entry, next(self._arrivals))
+
+    def take(self) -> Taken | None:
+        """The most urgent message; None if nothing waits."""
+        if not self._heap:
+            return None
+        _, _, arrival, target, batch, entry = heappop(self._heap)
+        if len(batch) > 1:
+            batch, rest = batch.split(1)
+            self._push(target, rest, entry, arrival)
+        self.messages -= 1
+        return Taken(target, batch, [(entry, 1)])
+
+    def _push(self, target: Target, batch: Batch, entry: Entry, arrival: int) -> None:
+        forward = target.direction is not Direction.BACKWARD
+        heappush(self._heap, (forward, int(batch.states[0, 0]), arrival, target, batch, entry))
+
+
+class _Port:
+    """What waits of one wave for one target: batches, oldest instance first."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._batches: list[tuple[int, int, Batch, Entry]] = []
 
     def __bool__(self) -> bool:
         return bool(self._batches)
 
-    @property
-    def age(self) -> _Age:
-        return self._batches[0][0]
-
-    @property
-    def urgency(self) -> tuple[int, _Age]:
-        return self.rank, self._batches[0][0]
-
     def put(self, batch: Batch, entry: Entry, arrival: int) -> None:
-        heappush(self._batches, ((int(batch.states[0, 0]), arrival), batch, entry))
+        heappush(self._batches, (int(batch.states[0, 0]), arrival, batch, entry))
 
     def take(self, max_batch: int) -> tuple[Batch, list[tuple[Entry, int]]]:
         """The oldest batch with those after it, as far as max_batch goes; a larger batch is split."""
-        (_, arrival), first, entry = heappop(self._batches)
+        _, arrival, first, entry = heappop(self._batches)
         if len(first) > max_batch:
             first, rest = first.split(max_batch)
             self.put(rest, entry, arrival)
         messages = len(first)
         taken, parts = [first], [(entry, messages)]
-        while self._batches and messages + len(self._batches[0][1]) <= max_batch:
-            _, batch, entry = heappop(self._batches)
+        while self._batches and messages + len(self._batches[0][2]) <= max_batch:
+            _, _, batch, entry = heappop(self._batches)
             taken.append(batch)
             parts.append((entry, len(batch)))
             messages += len(batch)
         return concatenate(taken), parts
 
 
-class MessageQueues(Queues):
-    """Chooses by the rules above; `ranks` number the nodes on the way forward."""
+_Urgency = tuple[int, bool, int, Direction, int]
+"""Wave, whether backward, place of the node on the way, direction, port: no two targets of a wave share it."""
 
-    def __init__(self, ranks: Mapping[str, int]) -> None:
-        self._ranks = ranks
-        self._backward: dict[Target, _Port] = {}
-        self._others: dict[Target, _Port] = {}
+
+class Waves(Queues):
+    """Up to `max_batch` messages of one target and wave together.
+
+    `ranks` number the nodes on the way forward. A wave is `wave` instances that follow each other; None: all are one.
+    """
+
+    def __init__(self, ranks: Mapping[str, int], max_batch: int, wave: int | None = None) -> None:
+        self._ranks, self._max_batch, self._wave = ranks, max_batch, wave
+        self._ports: dict[_Urgency, _Port] = {}
+        self._heap: list[_Urgency] = []
         self._arrivals = count()
 
     @property
     def ready(self) -> bool:
-        return self.messages > 0
+        return bool(self._heap)
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        back = target.direction is Direction.BACKWARD
-        lane = self._backward if back else self._others
-        port = lane.get(target)
+        wave = int(batch.states[0, 0]) // self._wave if self._wave else 0
+        backward = target.direction is Direction.BACKWARD
+        rank = self._ranks[target.node]
+        urgency = wave, backward, -rank if backward else rank, target.direction, target.port
+        port = self._ports.get(urgency)
         if port is None:
-            rank = self._ranks[target.node]
-            port = lane[target] = _Port(-rank if back else rank)
+            port = self._ports[urgency] = _Port(target)
+            heappush(self._heap, urgency)
         port.put(batch, entry, next(self._arrivals))
         self.messages += len(batch)
 
-    def take(self, max_batch: int) -> Taken | None:
-        """The most urgent messages of one target, at most `max_batch`; None if nothing waits."""
-        lane = self._backward or self._others
-        if not lane:
+    def take(self) -> Taken | None:
+        """The most urgent messages; None if nothing waits."""
+        if not self._heap:
             return None
-        if len(lane) == 1:
-            target, port = next(iter(lane.items()))
-        elif max_batch == 1:
-            target, port = min(lane.items(), key=_age)
-        else:
-            target, port = min(lane.items(), key=_urgency)
-        batch, parts = port.take(max_batch)
+        port = self._ports[self._heap[0]]
+        batch, parts = port.take(self._max_batch)
         if not port:
-            del lane[target]
+            del self._ports[heappop(self._heap)]
         self.messages -= len(batch)
-        return Taken(target, batch, parts)
+        return Taken(port.target, batch, parts)
 
 
-def _age(item: tuple[Target, _Port]) -> _Age:
-    return item[1].age
-
-
-def _urgency(item: tuple[Target, _Port]) -> tuple[int, _Age]:
-    return item[1].urgency
+def message_queues(ranks: Mapping[str, int], max_batch: int, wave: int | None) -> Queues:
+    """What a device handles by, that may handle so many messages together: see SingleMessages and Waves."""
+    return SingleMessages() if max_batch == 1 else Waves(ranks, max_batch, wave)

@@ -108,7 +108,7 @@ class ScheduledQueues(Queues):
         self._waiting[target, entry.source, entry.number] = batch, entry
         self.messages += len(batch)
 
-    def take(self, max_batch: int) -> Taken | None:
+    def take(self) -> Taken | None:
         """The next turn of the order. Raises ValueError if an entry has fewer messages than the order takes."""
         if not self.ready:
             return None

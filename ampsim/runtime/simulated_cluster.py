@@ -129,7 +129,7 @@ class SimulatedCluster(Cluster):
         times = {id(profile): DeviceTime(graph, setup.optimizer, profile) for profile in profiles.values()}
         for name, profile in profiles.items():
             hosted = spec.hosted.get(name, ())
-            core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch, hosted=hosted)
+            core = DeviceCore(name, graph, spec.placement, setup, spec.max_batch, hosted=hosted, wave=spec.wave)
             spans = SpanRecorder(graph.ranks)
             meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
             order = OrderWriter(graph.targets, spec.processes) if followed else None

@@ -40,6 +40,7 @@ class ClusterSpec:
     min_update_frequency: int
     learning_rate_decay: float
     max_batch: int
+    wave: int
     placement: Mapping[str, str]
     import_paths: tuple[str, ...]
     log_interval_s: float
