@@ -202,7 +202,7 @@ class Bcast(Node):
 
 def partition(batch: Batch, parts: Array) -> list[tuple[int, Batch]]:
     """The messages of each part (`parts int64[n]`), in order; a batch that is of one part is not copied."""
-    numbers = np.unique(parts)
+    numbers = np.flatnonzero(np.bincount(parts)).tolist()
     if len(numbers) == 1:
-        return [(int(numbers[0]), batch)]
-    return [(int(number), batch.select(np.flatnonzero(parts == number))) for number in numbers]
+        return [(numbers[0], batch)]
+    return [(number, batch.select(np.flatnonzero(parts == number))) for number in numbers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,8 +37,9 @@ class StateSchema:
         width = len(self.fields)
         if not isinstance(states, np.ndarray) or states.dtype.kind != "i" or states.shape != (count, width):
             raise ValueError(f"{source} must give states int64[{count}, {width}], not {_describe_array(states)}")
-        outside = (states < 0) | (states >> [field.bits for field in self.fields] > 0)
-        if outside.any():
+        # As unsigned numbers, negative ones have bits beyond any field.
+        outside = states.astype(np.int64, copy=False).view(np.uint64) >> self._bits
+        if np.count_nonzero(outside):
             message, column = (int(number) for number in np.argwhere(outside)[0])
             field, value = self.fields[column], int(states[message, column])
             others = ", ".join(
@@ -47,6 +49,10 @@ class StateSchema:
                 f"{source} gives a state whose {field.name} is {value}, and {field.name} has {field.bits} bits "
                 f"(0 to {2**field.bits - 1}): {others}; a loop that does not end, or a field that is too small?"
             )
+
+    @cached_property
+    def _bits(self) -> Array:
+        return np.array([field.bits for field in self.fields], np.uint64)
 
     def packed(self, states: Array) -> Array:
         """`int64[n, fields]` to `int64[n]`, equal where the states are equal."""
@@ -74,6 +80,8 @@ def check_numbers(numbers: Array, count: int, end: int, source: str) -> None:
         raise ValueError(
             f"{source} must give an integer for each of {count}, int64[{count}], not {_describe_array(numbers)}"
         )
+    if numbers.dtype == np.int64 and not np.count_nonzero(numbers.view(np.uint64) >= end):
+        return  # as unsigned numbers, negative ones are the largest
     if count and (numbers.min() < 0 or numbers.max() >= end):
         wrong = int(numbers.min()) if numbers.min() < 0 else int(numbers.max())
         raise ValueError(f"{source} gives {wrong}: expected 0 to {end - 1}")

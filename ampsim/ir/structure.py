@@ -13,6 +13,7 @@ Structure = Mapping[str, Array]
 """An instance's shape: a tree's parents, a graph's edges. `int64[k]` arrays by name."""
 
 FIRST_SIZE = 1024
+FIRST_SLOTS = 64
 
 
 class Structures:
@@ -28,7 +29,7 @@ class Structures:
         """
         starts, sizes = self._table.places(name, self._slots)
         outside = (index < 0) | (index >= sizes)
-        if outside.any():
+        if np.count_nonzero(outside):
             message = int(np.argmax(outside))
             value = int(np.broadcast_to(index, outside.shape)[message])
             raise IndexError(f"{name} has {int(sizes[message])} values, and number {value} was asked for")
@@ -36,51 +37,63 @@ class Structures:
 
     @cached_property
     def _slots(self) -> Array:
-        return self._table.slots(self._states[:, 0].tolist())
+        return self._table.slots(self._states[:, 0])
 
 
 class StructureTable:
     """Structures by instance: one table for all nodes of a device, filled and emptied by the device.
 
-    All arrays lie in one buffer, so that values of many instances are looked up at once. An instance has a slot, with
-    the place of each of its arrays; slots and the buffer are used again once instances have been dropped.
+    All arrays lie in one buffer, so that values of many instances are looked up at once. An instance has the slot of
+    its number modulo how many there are, with the place of each of its arrays: those in flight follow each other, and
+    where two would share a slot there are soon twice as many. The buffer is used again once instances have been
+    dropped.
     """
 
     def __init__(self, structures: Mapping[int, Structure] | None = None) -> None:
-        self._slot_of: dict[int, int] = {}
-        self._free: list[int] = []
+        self._instances = np.full(FIRST_SLOTS, -1)  # of each slot; -1: free
+        self._count = 0
         self._columns: dict[str, int] = {}
-        self._places = np.zeros((0, 0, 2), np.int64)  # of each slot and name: first value, number of values (-1: none)
+        self._places = np.zeros((FIRST_SLOTS, 0, 2), np.int64)  # of each slot and name: first value, number of values
         self._buffer = np.zeros(FIRST_SIZE, np.int64)
         self._end = 0
         for instance, structure in (structures or {}).items():
             self.add(instance, structure)
 
     def __contains__(self, instance: int) -> bool:
-        return instance in self._slot_of
+        return instance >= 0 and bool(self._instances[instance % len(self._instances)] == instance)
 
     def __len__(self) -> int:
-        return len(self._slot_of)
+        return self._count
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the buffer and of what is noted of the slots."""
-        return self._buffer.nbytes + self._places.nbytes
+        return self._buffer.nbytes + self._places.nbytes + self._instances.nbytes
 
     def of(self, states: Array) -> Structures:
         """What a node's functions get to see for a batch: `states int64[n, fields]`."""
         return Structures(self, states)
 
+    def missing(self, instances: Array) -> set[int]:
+        """Which of `instances int64[n]` have no structure here."""
+        absent = self._instances[instances % len(self._instances)] != instances
+        return set(instances[absent].tolist()) if np.count_nonzero(absent) else set()
+
     def add(self, instance: int, structure: Structure) -> None:
         """Keep the structure of an instance until it is dropped."""
         for name in structure:
-            self._columns.setdefault(name, len(self._columns))
-        if not self._free or self._places.shape[1] < len(self._columns):
+            if name not in self._columns:
+                self._columns[name] = len(self._columns)
+                self._places = np.concatenate([self._places, np.full((len(self._places), 1, 2), (0, -1))], axis=1)
+        while self._instances[instance % len(self._instances)] not in (-1, instance):
             self._add_slots()
         size = sum(len(array) for array in structure.values())
         if self._end + size > len(self._buffer):
             self._compact(size)
-        slot = self._slot_of[instance] = self._free.pop()
+        slot = instance % len(self._instances)
+        self._count += instance not in self
+        self._instances[slot] = instance
+        self._places[slot] = 0, -1
         for name, array in structure.items():
             self._places[slot, self._columns[name]] = self._end, len(array)
             self._buffer[self._end : self._end + len(array)] = array
@@ -88,47 +101,48 @@ class StructureTable:
 
     def drop(self, instance: int) -> None:
         """Forget the structure of an instance, if there is one."""
-        slot = self._slot_of.pop(instance, None)
-        if slot is not None:
-            self._places[slot] = 0, -1
-            self._free.append(slot)
+        if instance in self:
+            self._instances[instance % len(self._instances)] = -1
+            self._count -= 1
 
-    def slots(self, instances: list[int]) -> Array:
-        """Where their structures are noted. Raises LookupError if one has none here."""
-        try:
-            return np.array([self._slot_of[instance] for instance in instances])
-        except KeyError as error:
-            raise LookupError(
-                f"the structure of instance {error.args[0]} is not here: does the node ask for it?"
-            ) from None
+    def slots(self, instances: Array) -> Array:
+        """Where the structures of `instances int64[n]` are noted. Raises LookupError if one has none here."""
+        slots: Array = instances % len(self._instances)
+        if np.count_nonzero(self._instances[slots] != instances):
+            absent = min(self.missing(instances))
+            raise LookupError(f"the structure of instance {absent} is not here: does the node ask for it?")
+        return slots
 
     def places(self, name: str, slots: Array) -> tuple[Array, Array]:
         """First values and sizes of the arrays `name`. Raises LookupError if an instance has no such array."""
         column = self._columns.get(name)
-        if column is None or (self._places[slots, column, 1] < 0).any():
-            raise LookupError(f"a structure has no array {name!r}: there are {', '.join(sorted(self._columns))}")
-        return self._places[slots, column, 0], self._places[slots, column, 1]
+        if column is not None:
+            places = self._places[slots, column]
+            starts, sizes = places[:, 0], places[:, 1]
+            if not np.count_nonzero(sizes < 0):
+                return starts, sizes
+        raise LookupError(f"a structure has no array {name!r}: there are {', '.join(sorted(self._columns))}")
 
     def values(self, places: Array) -> Array:
         """What lies at some places of the buffer."""
-        found: Array = self._buffer[places]
-        return found
+        return self._buffer.take(places)
 
     def _add_slots(self) -> None:
-        """Twice as many slots, and a column for each name."""
-        slots, names, _ = self._places.shape
-        places = np.full((max(2 * slots, 16), len(self._columns), 2), (0, -1))
-        places[:slots, :names] = self._places
-        self._free += range(len(places) - 1, slots - 1, -1)
-        self._places = places
+        """Twice as many slots: those that shared one now and then have two."""
+        taken = np.flatnonzero(self._instances >= 0)
+        instances, places = self._instances[taken], self._places[taken]
+        self._instances = np.full(2 * len(self._instances), -1)
+        self._places = np.full((len(self._instances), *places.shape[1:]), (0, -1))
+        slots = instances % len(self._instances)
+        self._instances[slots], self._places[slots] = instances, places
 
     def _compact(self, size: int) -> None:
         """Room for `size` more values: what is still there moves together, into a larger buffer if need be."""
-        slots = list(self._slot_of.values())
+        slots = np.flatnonzero(self._instances >= 0)
         live = int(np.maximum(self._places[slots, :, 1], 0).sum())
         buffer = np.zeros(max(len(self._buffer), 2 * (live + size)), np.int64)
         self._end = 0
-        for slot in slots:
+        for slot in slots.tolist():
             for place in self._places[slot]:
                 first, length = place.tolist()
                 if length > 0:

@@ -76,6 +76,7 @@ class DeviceCore:
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
+        self._ways: dict[tuple[str, Direction, int], tuple[Target, str]] = {}
         self._queues = message_queues(graph.ranks, max_batch, wave) if queues is None else queues
         self._queued_bytes = 0
         self._counts = WorkCounts()
@@ -96,9 +97,10 @@ class DeviceCore:
     def handle(self, event: DeviceEvent) -> list[DeviceAction]:
         """Take one event and say what is to be done about it."""
         match event:
+            case Turn():
+                return self._turn()
             case Deliver(target, batch, source, path_s):
                 self._enqueue(target, batch, source, path_s)
-                self._counts.queue_max = max(self._counts.queue_max, self._queues.messages)
                 return []
             case DeliverStructure(instance, structure):
                 self._structures.add(instance, structure)
@@ -108,8 +110,6 @@ class DeviceCore:
                 for instance in instances:
                     self._structures.drop(instance)
                 return []
-            case Turn():
-                return self._turn()
             case Follow(order):
                 assert isinstance(self._queues, ScheduledQueues)  # what follows was given such
                 self._queues.follow(order)
@@ -168,7 +168,7 @@ class DeviceCore:
     def take_counts(self) -> WorkCounts:
         """What was counted since the last call; levels start from what they are now."""
         counts = self._counts
-        self._note_levels(counts)
+        self._note_memory(counts)
         self._counts = WorkCounts(queue_max=self._queues.messages)
         return counts
 
@@ -201,19 +201,26 @@ class DeviceCore:
                 f"node {target.node} raised {type(error).__name__} in its {target.direction.name.lower()} pass "
                 f"({schema.describe(first)}): {text}"
             ) from error
-        self._count(target, batch, answer)
+        self._count(target, len(batch), answer)
         made: list[Entry] = []
         actions: list[DeviceAction] = [Handled(target, len(batch), answer.rows, answer.updates, parts, made)]
         if answer.report is not None:
             actions.append(Report(answer.report))
         for direction, port, messages in answer.emissions:
-            destination = self._graph.target(target.node, direction, port)
-            device = self._placement.get(destination.node, CONTROLLER)
+            destination, device = self._way(target.node, direction, port)
             if device == self.name:
                 made.append(self._enqueue(destination, messages, self.name))
             else:
                 actions.append(Send(device, destination, messages))
         return actions
+
+    def _way(self, node: str, direction: Direction, port: int) -> tuple[Target, str]:
+        """Where a message goes that leaves a node by a port, and on which device that is."""
+        way = self._ways.get((node, direction, port))
+        if way is None:
+            target = self._graph.target(node, direction, port)
+            way = self._ways[node, direction, port] = target, self._placement.get(target.node, CONTROLLER)
+        return way
 
     def _enqueue(self, target: Target, batch: Batch, source: str, path_s: float = 0.0) -> Entry:
         """Queue a batch; it is parked while the structure of one of its instances is still on its way to its node."""
@@ -222,12 +229,16 @@ class DeviceCore:
         entry = Entry(source, number, path_s)
         self._queued_bytes += self._graph.size_bytes(target, batch)
         if target.node in self._structured:
-            missing = {i for i in set(batch.states[:, 0].tolist()) if i not in self._structures}
-            if missing:
+            if missing := self._structures.missing(batch.states[:, 0]):
                 self._parked.append((missing, target, batch, entry))
                 return entry
-        self._queues.put(target, batch, entry)
+        self._put(target, batch, entry)
         return entry
+
+    def _put(self, target: Target, batch: Batch, entry: Entry) -> None:
+        self._queues.put(target, batch, entry)
+        if self._queues.messages > self._counts.queue_max:
+            self._counts.queue_max = self._queues.messages
 
     def _unpark(self, instance: int) -> None:
         """Queue what waited for the structure of an instance, and for no other any more."""
@@ -237,26 +248,28 @@ class DeviceCore:
             if missing:
                 still.append((missing, target, batch, entry))
             else:
-                self._queues.put(target, batch, entry)
+                self._put(target, batch, entry)
         self._parked = still
 
-    def _count(self, target: Target, batch: Batch, answer: Answer) -> None:
+    def _count(self, target: Target, messages: int, answer: Answer) -> None:
         counts = self._counts
         counts.batches += 1
         if target.direction is Direction.BACKWARD:
-            counts.backward_messages += len(batch)
+            counts.backward_messages += messages
         else:
-            counts.forward_messages += len(batch)
+            counts.forward_messages += messages
         if answer.updates:
             counts.node(target.node).updates += answer.updates
         if answer.staleness is not None:
             counts.node(target.node).staleness.add(answer.staleness)
-        cached = self._nodes[target.node].cached_bytes
-        self._cached_bytes += cached - self._cached_of.get(target.node, 0)
-        self._cached_of[target.node] = cached
-        self._note_levels(counts)
+        cached, before = self._nodes[target.node].cached_bytes, self._cached_of.get(target.node, 0)
+        if cached != before:
+            self._cached_bytes += cached - before
+            self._cached_of[target.node] = cached
+        self._note_memory(counts)
 
-    def _note_levels(self, counts: WorkCounts) -> None:
-        counts.cached_bytes = max(counts.cached_bytes, self._cached_bytes)
-        counts.queue_max = max(counts.queue_max, self._queues.messages)
-        counts.peak_memory_bytes = max(counts.peak_memory_bytes, self.memory_bytes)
+    def _note_memory(self, counts: WorkCounts) -> None:
+        if self._cached_bytes > counts.cached_bytes:
+            counts.cached_bytes = self._cached_bytes
+        if self.memory_bytes > counts.peak_memory_bytes:
+            counts.peak_memory_bytes = self.memory_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ampsim.ir.batch import Batch
 from ampsim.ir.graph import Target
@@ -13,8 +14,7 @@ from ampsim.runtime.queues import Entry
 from ampsim.runtime.schedule import Order
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """Event: messages have arrived for a node of this device; those of one source in the order in which it sent them.
 
     `path_s` is for the simulated clock: see Entry.
@@ -72,8 +72,7 @@ class Assign:
     values: Mapping[str, Array]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Action: carry messages to a node of another device, or home to the controller."""
 
     device: str
@@ -88,8 +87,7 @@ class Report:
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(NamedTuple):
     """Action: note that this batch has just been handled.
 
     `rows` were computed on, `updates` made; `parts` are the entries that its messages were of, and `made` those that
