@@ -88,6 +88,7 @@ class Workload:
             log_interval_s=1.0,
             fingerprint=graph.fingerprint,
             records=True,
+            wave=self.inject_at_once,
         )
 
 

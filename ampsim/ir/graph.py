@@ -95,7 +95,7 @@ class Graph:
 
         The same as `batch.size_bytes`, also where there are no arrays. What goes home has no payload.
         """
-        state_bytes = batch.states.size * 8 + len(batch) * 8
+        state_bytes: int = 8 * len(batch.states) * (batch.states.shape[1] + 1)
         row_bytes = self._row_bytes.get(target)
         return state_bytes + row_bytes * total_rows(batch.rows) if row_bytes else state_bytes
 

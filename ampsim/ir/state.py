@@ -63,6 +63,11 @@ class StateSchema:
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""
+        if len(states) == 1:
+            key, *others = states[0].tolist()
+            for field, value in zip(self.fields[1:], others, strict=True):
+                key = key << field.bits | value
+            return [key]
         return list(self.packed(states).tolist())
 
     def describe(self, key: int) -> str:

@@ -32,11 +32,18 @@ class UnknownState(KeyError):
 
 @dataclass(slots=True)
 class _Block:
+    """What came in one batch, and how many of its messages are still wanted."""
+
     arrays: Arrays
     rows: Array
-    per_message: tuple[bool, ...]
     tag: int
     left: int
+
+    @property
+    def per_message(self) -> tuple[bool, ...]:
+        """Of each array whether it has the messages and not their rows; where these are as many, either is right."""
+        count, total = len(self.rows), total_rows(self.rows)
+        return tuple(len(array) == count != total for array in self.arrays)
 
     def gather(self, messages: Array) -> Arrays:
         """The rows of some messages, in that order, of each array."""
@@ -71,7 +78,6 @@ class RowStore:
         self._firsts: list[int] = []
         self._arena = Arena()
         self._next = 0
-        self._bytes_of = (0, 0)
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -96,43 +102,44 @@ class RowStore:
         """
         first, count = self._next, len(keys)
         admit(self._numbers, keys, range(first, first + count))
-        total = total_rows(rows)
-        per_message = tuple(len(array) == count != total for array in arrays)
-        self._blocks.append(_Block(arrays, rows, per_message, tag, count))
+        self._blocks.append(_Block(arrays, rows, tag, count))
         self._firsts.append(first)
         self._next += count
-        if total != count or not self._bytes_of[0]:
-            sizes = [array.nbytes // len(array) for array in arrays]
-            message_bytes = sum(size for size, message in zip(sizes, per_message, strict=True) if message)
-            self._bytes_of = sum(sizes) - message_bytes + self._row_bytes, message_bytes
-        self._count(count, total)
+        self._count(rows, arrays, 1)
 
     def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
         try:
-            numbers = np.array(list(map(self._numbers.pop, keys)), np.int64)
+            numbers = list(map(self._numbers.pop, keys))
         except KeyError as error:
             raise UnknownState(error.args[0]) from None
         at = bisect_right(self._firsts, numbers[0]) - 1
         if at >= 0:
-            block, messages = self._blocks[at], numbers - self._firsts[at]
-            if messages.min() >= 0 and messages.max() < len(block.rows):
-                if len(messages) == len(block.rows) and (messages[1:] > messages[:-1]).all():
-                    rows, arrays = block.rows, block.arrays
-                else:
-                    rows, arrays = chosen_rows(block.rows, messages), block.gather(messages)
-                block.left -= len(rows)
-                if not block.left:
-                    del self._blocks[at], self._firsts[at]
-                self._count(-len(rows), -total_rows(rows))
-                return rows, arrays, np.full(len(rows), block.tag)
-        rows, arrays, tags = self._arena.gather(self._bring_together(numbers))
-        self._count(-len(rows), -total_rows(rows))
-        return rows, arrays, tags
+            block, first = self._blocks[at], self._firsts[at]
+            count = len(block.rows)
+            if len(numbers) == count and numbers == list(range(first, first + count)):
+                return self._take_from(at, block.rows, block.arrays)
+            if first <= min(numbers) and max(numbers) < first + count:
+                messages = np.array(numbers) - first
+                return self._take_from(at, chosen_rows(block.rows, messages), block.gather(messages))
+        taken = self._arena.gather(self._bring_together(np.array(numbers)))
+        self._count(taken[0], taken[1], -1)
+        return taken
 
-    def _count(self, messages: int, rows: int) -> None:
-        row_bytes, message_bytes = self._bytes_of
-        self.size_bytes += rows * row_bytes + messages * message_bytes
+    def _take_from(self, at: int, rows: Array, arrays: Arrays) -> tuple[Array, Arrays, Array]:
+        """Forget messages of one block, and the block with its last one."""
+        block = self._blocks[at]
+        block.left -= len(rows)
+        if not block.left:
+            del self._blocks[at], self._firsts[at]
+        self._count(rows, arrays, -1)
+        return rows, arrays, np.full(len(rows), block.tag)
+
+    def _count(self, rows: Array, arrays: Arrays, sign: int) -> None:
+        size = self._row_bytes and self._row_bytes * total_rows(rows)
+        for array in arrays:
+            size += array.nbytes
+        self.size_bytes += sign * size
 
     def _bring_together(self, taken: Array) -> Array:
         """Move all blocks into the arena; the numbers that the messages `taken` have there."""

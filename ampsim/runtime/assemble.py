@@ -89,13 +89,13 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         min_update_frequency=config.training.min_update_frequency,
         learning_rate_decay=config.training.learning_rate_decay,
         max_batch=config.cluster.max_batch,
-        wave=config.training.inject_at_once,
         placement=placement(experiment),
         import_paths=tuple(experiment.import_paths),
         log_interval_s=config.cluster.log_interval,
         fingerprint=experiment.graph.fingerprint,
         records=records(experiment),
         numerics=config.cluster.numerics,
+        wave=config.training.inject_at_once,
     )
 
 

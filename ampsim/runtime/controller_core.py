@@ -1,14 +1,14 @@
 """The controller, without I/O: events in, actions out.
 
 An epoch is a training pass and a validation pass; the test set comes once, at the end. In each pass up to
-`max_active_keys` instances are in flight, and new ones are injected in groups of at least `inject_at_once`. A training
+`max_active_keys` instances are in flight, and new ones are injected in waves of `inject_at_once`. A training
 instance has come home when the backward messages of all that was injected for it are back; one that is passed forward
 only, when its losses have been reported. At the end of a pass the pipeline drains.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -131,18 +131,18 @@ class ControllerCore:
         actions: list[ControllerAction] = []
         match event:
             case Home(batch):
-                for instance in batch.states[:, 0].tolist():
+                for instance, messages in Counter(batch.states[:, 0].tolist()).items():
                     entry = self._entry(instance)
-                    entry.backward -= 1
-                    if not entry.backward:
+                    entry.backward -= messages
+                    if entry.backward <= 0:
                         actions += self._retire(instance, entry)
             case Report(batch):
                 if batch.payload:
                     self._sums.add(batch.payload[0])
-                for instance in batch.states[:, 0].tolist():
+                for instance, messages in Counter(batch.states[:, 0].tolist()).items():
                     entry = self._entry(instance)
-                    entry.losses -= 1
-                    if not entry.losses:
+                    entry.losses -= messages
+                    if entry.losses <= 0:
                         actions += self._retire(instance, entry)
             case InjectionsKnown(sizes):
                 self._known.extend(sizes)
@@ -191,7 +191,7 @@ class ControllerCore:
         yield epoch, TEST
 
     def _fill(self) -> list[ControllerAction]:
-        """Inject what may be in flight, but not fewer than `inject_at_once` together while others are on their way."""
+        """Inject what may be in flight, `inject_at_once` together; the last of a pass may be fewer."""
         actions: list[ControllerAction] = []
         while size := self._next_injection():
             instances = list(islice(self._instances, size))
@@ -206,6 +206,8 @@ class ControllerCore:
         if self._follows:
             # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
             return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
+        if plan.inject_at_once == 1:
+            return min(free, self._left)
         wave = min(plan.inject_at_once, plan.max_active_keys)
         return min(wave, self._left) if free >= wave else 0
 

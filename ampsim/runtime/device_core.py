@@ -50,8 +50,9 @@ class NodeFailed(Exception):
 class DeviceCore:
     """One device's nodes, queues and counts.
 
-    `placement` maps every node of the graph to its device; `queues` decide what is handled next, and `hosted` are
-    the device's nodes, if that is known already. Raises NodeFailed from `handle` if a node raises.
+    `placement` maps every node of the graph to its device; `queues` decide what is handled next (by default those that
+    `max_batch` and `wave` ask for), and `hosted` are the device's nodes, if that is known already. Raises NodeFailed
+    from `handle` if a node raises.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DeviceCore:
         max_batch: int = 1,
         queues: Queues | None = None,
         hosted: Sequence[str] | None = None,
-        wave: int | None = None,
+        wave: int = 1,
     ) -> None:
         self.name = name
         self._graph = graph
@@ -228,10 +229,9 @@ class DeviceCore:
         self._arrived[target, source] = number + 1
         entry = Entry(source, number, path_s)
         self._queued_bytes += self._graph.size_bytes(target, batch)
-        if target.node in self._structured:
-            if missing := self._structures.missing(batch.states[:, 0]):
-                self._parked.append((missing, target, batch, entry))
-                return entry
+        if target.node in self._structured and (missing := self._structures.missing(batch.states[:, 0])):
+            self._parked.append((missing, target, batch, entry))
+            return entry
         self._put(target, batch, entry)
         return entry
 

@@ -15,6 +15,9 @@ class Activity(Enum):
     RECEIVE = "receive_s"
     IDLE = "idle_s"
 
+    # Each is there once; an enum's own hash, a Python function, costs more than the look-up.
+    __hash__ = object.__hash__
+
 
 class Meter:
     """A stopwatch with one hand: `switch` ends one activity and begins the next.

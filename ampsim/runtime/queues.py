@@ -22,6 +22,7 @@ from typing import NamedTuple
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import Target
 
+
 @dataclass(slots=True)
 class Entry:
     """A batch as it came to a device: number `number` of those that `source` sent to its target.
@@ -90,7 +91,7 @@ class SingleMessages(Queues):
 
     def _push(self, target: Target, batch: Batch, entry: Entry, arrival: int) -> None:
         forward = target.direction is not Direction.BACKWARD
-        heappush(self._heap, (forward, int(batch.states[0, 0]), arrival, target, batch, entry))
+        heappush(self._heap, (forward, batch.states.item(0), arrival, target, batch, entry))
 
 
 class _Port:
@@ -104,7 +105,7 @@ class _Port:
         return bool(self._batches)
 
     def put(self, batch: Batch, entry: Entry, arrival: int) -> None:
-        heappush(self._batches, (int(batch.states[0, 0]), arrival, batch, entry))
+        heappush(self._batches, (batch.states.item(0), arrival, batch, entry))
 
     def take(self, max_batch: int) -> tuple[Batch, list[tuple[Entry, int]]]:
         """The oldest batch with those after it, as far as max_batch goes; a larger batch is split."""
@@ -129,10 +130,11 @@ _Urgency = tuple[int, bool, int, Direction, int]
 class Waves(Queues):
     """Up to `max_batch` messages of one target and wave together.
 
-    `ranks` number the nodes on the way forward. A wave is `wave` instances that follow each other; None: all are one.
+    `ranks` number the nodes on the way forward. A wave is `wave` instances that follow each other; where each is
+    injected by itself (1), all that are there are one wave.
     """
 
-    def __init__(self, ranks: Mapping[str, int], max_batch: int, wave: int | None = None) -> None:
+    def __init__(self, ranks: Mapping[str, int], max_batch: int, wave: int = 1) -> None:
         self._ranks, self._max_batch, self._wave = ranks, max_batch, wave
         self._ports: dict[_Urgency, _Port] = {}
         self._heap: list[_Urgency] = []
@@ -143,7 +145,7 @@ class Waves(Queues):
         return bool(self._heap)
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        wave = int(batch.states[0, 0]) // self._wave if self._wave else 0
+        wave = batch.states.item(0) // self._wave if self._wave > 1 else 0
         backward = target.direction is Direction.BACKWARD
         rank = self._ranks[target.node]
         urgency = wave, backward, -rank if backward else rank, target.direction, target.port
@@ -166,6 +168,6 @@ class Waves(Queues):
         return Taken(port.target, batch, parts)
 
 
-def message_queues(ranks: Mapping[str, int], max_batch: int, wave: int | None) -> Queues:
+def message_queues(ranks: Mapping[str, int], max_batch: int, wave: int = 1) -> Queues:
     """What a device handles by, that may handle so many messages together: see SingleMessages and Waves."""
     return SingleMessages() if max_batch == 1 else Waves(ranks, max_batch, wave)

@@ -30,7 +30,8 @@ class ClusterSpec:
 
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
     the controller's graph, `log_interval_s` the length of a line of the utilization log, `numerics` the config's. A
-    device that `follows` is given its order of work; one that `records` tells the order that it has chosen.
+    device that `follows` is given its order of work; one that `records` tells the order that it has chosen. So many
+    instances as `wave` are injected together: see runtime/queues.py.
     """
 
     seed: int
@@ -40,7 +41,6 @@ class ClusterSpec:
     min_update_frequency: int
     learning_rate_decay: float
     max_batch: int
-    wave: int
     placement: Mapping[str, str]
     import_paths: tuple[str, ...]
     log_interval_s: float
@@ -48,6 +48,7 @@ class ClusterSpec:
     follows: bool = False
     records: bool = False
     numerics: str = "native"
+    wave: int = 1
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""

@@ -18,9 +18,10 @@ class Staleness:
 
     def add(self, staleness: Array) -> None:
         """Count `staleness int64[n]`, an entry per gradient."""
-        self.gradients += len(staleness)
-        self.total += int(staleness.sum())
-        self.maximum = max(self.maximum, int(staleness.max()))
+        entries = staleness.tolist()
+        self.gradients += len(entries)
+        self.total += sum(entries)
+        self.maximum = max(self.maximum, max(entries))
 
     def merge(self, other: Staleness) -> None:
         """Add another count to this one."""

@@ -9,8 +9,8 @@ It is written from docs/devices.md and docs/network.md, and shares no code with 
   epoch is updated then, one node of a device after the other.
 - Messages leave when their turn ends: a loss's report, and then by the ports of the node in their order.
 - Links are first-come queues; a message is stored and forwarded. A state has 8 bytes here, the number of rows 8.
-- The controller takes no time. It injects as many instances as may be in flight, those that go together as one message
-  for each input.
+- The controller takes no time. It injects as many instances as may be in flight, or so many together as it is to; those
+  that go together are one message for each input.
 """
 
 from __future__ import annotations
@@ -168,10 +168,17 @@ class Model:
     # The controller.
 
     def inject(self) -> None:
-        free = self.case.keys - len(self.missing)
-        if not self.waiting or (self.missing and free < min(self.case.at_once, self.case.keys)) or not free:
-            return
-        together, self.waiting = self.waiting[:free], self.waiting[free:]
+        while self.waiting:
+            free = self.case.keys - len(self.missing)
+            # Injected by itself, what is free goes together; else so many as are asked for.
+            wave = free if self.case.at_once == 1 else min(self.case.at_once, self.case.keys)
+            size = min(wave, len(self.waiting))
+            if not free or free < size:
+                return
+            self.inject_together(size)
+
+    def inject_together(self, size: int) -> None:
+        together, self.waiting = self.waiting[:size], self.waiting[size:]
         for instance in together:
             # A backward message for each input and the label, and the loss's report.
             self.missing[instance] = len(self.case.inputs) + 2 if self.training else 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import Target
-from ampsim.runtime.queues import Entry, MessageQueues
+from ampsim.runtime.queues import Entry, message_queues
 from ampsim.runtime.schedule import Order, OrderWriter, ScheduledQueues
 
 FORWARD, BACKWARD, _ = Direction
@@ -57,13 +57,18 @@ def test_a_follower_handles_the_same_batches_whatever_comes_first_and_however_th
         keys = [100 * number + message for message in range(messages)]
         entries.append((target, messages_of(*keys), Entry(source, numbers[target, source])))
         numbers[target, source] += 1
-    leader, writer, done, orders = MessageQueues({"a": 0, "b": 1}), OrderWriter(TARGET_NUMBERS, SOURCE_NUMBERS), [], []
+    leader, writer, done, orders = (
+        message_queues({"a": 0, "b": 1}, max_batch),
+        OrderWriter(TARGET_NUMBERS, SOURCE_NUMBERS),
+        [],
+        [],
+    )
     left = list(entries)
     while left or leader.ready:
         if left and (not leader.ready or random.random() < 0.5):
             leader.put(*left.pop(0))
         else:
-            taken = leader.take(max_batch)
+            taken = leader.take()
             done.append(described(taken))
             writer.add(taken.target, taken.parts)
         if random.random() < 0.3:
@@ -82,8 +87,8 @@ def test_a_follower_handles_the_same_batches_whatever_comes_first_and_however_th
         else:
             follower.follow(orders.pop(0))
         while follower.ready:
-            found.append(described(follower.take(max_batch)))
-        assert follower.take(max_batch) is None
+            found.append(described(follower.take()))
+        assert follower.take() is None
     assert found == done
     assert follower.messages == 0
 
@@ -100,7 +105,7 @@ def test_an_empty_order_is_two_empty_arrays_and_changes_nothing():
     assert (order.turns.shape, order.parts.shape) == ((0, 2), (0, 3))
     queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order)
-    assert (queues.ready, queues.take(1)) == (False, None)
+    assert (queues.ready, queues.take()) == (False, None)
 
 
 def test_backward_does_not_go_first_where_the_order_says_otherwise():
@@ -109,7 +114,7 @@ def test_backward_does_not_go_first_where_the_order_says_otherwise():
     queues.put(A_BACK, messages_of(5), Entry("d0", 0))
     assert not queues.ready
     queues.put(A, messages_of(6), Entry("d0", 0))
-    assert [queues.take(1).target for _ in range(2)] == [A, A_BACK]
+    assert [queues.take().target for _ in range(2)] == [A, A_BACK]
 
 
 def test_entries_of_one_number_are_told_apart_by_target_and_source():
@@ -117,18 +122,18 @@ def test_entries_of_one_number_are_told_apart_by_target_and_source():
     queues.follow(order_of((A, ("d1", 0, 1), ("d0", 0, 1)), (B, ("d1", 0, 1))))
     for target, source, key in ((B, "d1", 3), (A, "d0", 2), (A, "d1", 1)):
         queues.put(target, messages_of(key), Entry(source, 0))
-    assert [described(queues.take(9))[1] for _ in range(2)] == [[1, 2], [3]]
+    assert [described(queues.take())[1] for _ in range(2)] == [[1, 2], [3]]
 
 
 def test_a_batch_is_handed_out_in_the_parts_that_the_order_names_and_max_batch_has_no_say():
     queues = ScheduledQueues(TARGET_NUMBERS, SOURCE_NUMBERS)
     queues.follow(order_of((A, ("d0", 0, 1)), (A, ("d0", 0, 2), ("d0", 1, 1))))
     queues.put(A, messages_of(1, 2, 3), Entry("d0", 0))
-    assert described(queues.take(1))[1] == [1]
+    assert described(queues.take())[1] == [1]
     assert queues.messages == 2
     assert not queues.ready
     queues.put(A, messages_of(4), Entry("d0", 1))
-    assert described(queues.take(1))[1] == [2, 3, 4]
+    assert described(queues.take())[1] == [2, 3, 4]
 
 
 def test_an_order_that_names_an_entry_twice_in_a_turn_is_of_another_run():
@@ -136,7 +141,7 @@ def test_an_order_that_names_an_entry_twice_in_a_turn_is_of_another_run():
     queues.put(A, messages_of(1, 2), Entry("d0", 0))
     queues.follow(order_of((A, ("d0", 0, 2), ("d0", 0, 1))))
     with pytest.raises(ValueError, match="1 messages to a out of 0 that came from d0"):
-        queues.take(9)
+        queues.take()
 
 
 def test_an_entry_that_is_smaller_than_the_order_says_is_of_another_run():
@@ -144,7 +149,7 @@ def test_an_entry_that_is_smaller_than_the_order_says_is_of_another_run():
     queues.follow(order_of((A, ("d1", 0, 3))))
     queues.put(A, concatenate([messages_of(1), messages_of(2)]), Entry("d1", 0))
     with pytest.raises(ValueError, match=r"takes 3 messages to a out of 2 that came from d1: it is of another run"):
-        queues.take(3)
+        queues.take()
 
 
 def numbers(turns, parts):
