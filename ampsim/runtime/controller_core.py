@@ -208,8 +208,8 @@ class ControllerCore:
             return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
         if plan.inject_at_once == 1:
             return min(free, self._left)
-        wave = min(plan.inject_at_once, plan.max_active_keys)
-        return min(wave, self._left) if free >= wave else 0
+        wave = min(plan.inject_at_once, plan.max_active_keys, self._left)
+        return wave if free >= wave else 0
 
     def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
         """Send the messages of some instances, those of one input together."""
