@@ -133,7 +133,7 @@ class Training(Section):
     inject_at_once: int = Field(
         default=1,
         ge=1,
-        description="how many instances are injected together, once so many of max_active_keys are free",
+        description="how many instances are injected together, as a wave, once so many of max_active_keys are free",
     )
     min_update_frequency: int = Field(
         default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"

@@ -4,10 +4,11 @@ A message at a time, as in the paper: backward before forward, and among these t
 several layers takes one instance through all of them before it begins the next, which hands it on sooner, keeps fewer
 activations, and keeps the gradients fresher.
 
-In waves, where messages are handled together: instances that were injected together are a wave, the oldest wave goes
-first, and in it forward before backward, the node first that is nearest to where messages come from: the inputs on the
-way forward, the loss on the way back. So what is to go together has gathered at a port when its turn comes, while
-another wave keeps the other devices busy.
+Where messages are handled together, the node goes first that is nearest to where messages come from: the inputs on the
+way forward, the loss on the way back. So what is to go together has gathered at a port when its turn comes. Instances
+that were injected together are a wave, which is not mixed with others: the oldest wave goes first, and in it forward
+before backward, so that all of it turns round together, while another wave keeps the other devices busy. Without waves,
+each instance being injected by itself, backward goes before forward here too.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class _Port:
 
 
 _Urgency = tuple[int, bool, int, Direction, int]
-"""Wave, whether backward, place of the node on the way, direction, port: no two targets of a wave share it."""
+"""Wave, whether it comes second, place of the node on the way, direction, port: no two targets of a wave share it."""
 
 
 class Waves(Queues):
@@ -136,6 +137,7 @@ class Waves(Queues):
 
     def __init__(self, ranks: Mapping[str, int], max_batch: int, wave: int = 1) -> None:
         self._ranks, self._max_batch, self._wave = ranks, max_batch, wave
+        self._waves = wave > 1
         self._ports: dict[_Urgency, _Port] = {}
         self._heap: list[_Urgency] = []
         self._arrivals = count()
@@ -145,10 +147,10 @@ class Waves(Queues):
         return bool(self._heap)
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        wave = batch.states.item(0) // self._wave if self._wave > 1 else 0
+        wave = batch.states.item(0) // self._wave if self._waves else 0
         backward = target.direction is Direction.BACKWARD
         rank = self._ranks[target.node]
-        urgency = wave, backward, -rank if backward else rank, target.direction, target.port
+        urgency = wave, backward == self._waves, -rank if backward else rank, target.direction, target.port
         port = self._ports.get(urgency)
         if port is None:
             port = self._ports[urgency] = _Port(target)

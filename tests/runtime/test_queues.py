@@ -48,7 +48,7 @@ class Naive:
         if self.max_batch == 1:
             return not backward, keys[0][0], arrival
         rank = ORDER.index(target.node)
-        return wave, backward, -rank if backward else rank, target.direction, target.port
+        return wave, backward == (self.wave > 1), -rank if backward else rank, target.direction, target.port
 
     def take(self):
         if not self.waiting:
@@ -174,9 +174,13 @@ def test_what_would_not_fit_whole_waits_for_its_turn():
     assert taken(queues_with(3, (A, 1, 2), (B, 3), (A, 4, 5), (A, 6))) == ["a+ 1 2", "a+ 4 5 6", "b+ 3"]
 
 
-def test_in_a_wave_forward_goes_before_backward_from_the_inputs_on_and_the_way_back_begins_at_the_loss():
+def test_where_messages_may_go_together_the_way_forward_begins_at_the_inputs_and_the_way_back_at_the_loss():
     assert taken(queues_with(8, (B, 1), (A, 2), (A, 3), (B, 4))) == ["a+ 2 3", "b+ 1 4"]
-    assert taken(queues_with(8, (A_BACK, 1), (B_BACK, 2), (A, 3))) == ["a+ 3", "b- 2", "a- 1"]
+    assert taken(queues_with(8, (A_BACK, 1), (B_BACK, 2), (A, 3))) == ["b- 2", "a- 1", "a+ 3"]
+
+
+def test_in_a_wave_forward_goes_before_backward():
+    assert taken(queues_with(8, (A_BACK, 1), (B_BACK, 2), (A, 3), wave=8)) == ["a+ 3", "b- 2", "a- 1"]
 
 
 def test_an_older_wave_goes_before_a_newer_one_and_is_not_mixed_with_it():
@@ -188,8 +192,8 @@ def test_a_batch_above_the_limit_is_split_and_keeps_its_place():
     assert taken(queues_with(2, (A, 1, 2, 3, 4, 5), (B, 6), (A, 7))) == ["a+ 1 2", "a+ 3 4", "a+ 5 7", "b+ 6"]
 
 
-def test_what_arrives_between_turns_may_overtake_only_if_it_is_nearer_to_the_inputs():
-    queues = queues_with(2, (B, 1, 2, 3))
+def test_what_arrives_between_turns_of_a_wave_may_overtake_only_if_it_is_nearer_to_the_inputs():
+    queues = queues_with(2, (B, 1, 2, 3), wave=8)
     assert queues.take().batch.states[:, 0].tolist() == [1, 2]
     queues.put(B_BACK, batch_of([4]), Entry("d0", 1))
     queues.put(A, batch_of([5]), Entry("d0", 2))
