@@ -17,6 +17,7 @@ from ampsim.calibration.fit import ControllerSample
 from ampsim.data.dataset import Dataset
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import Graph
+from ampsim.ir.structure import STRUCTURE_ARRAYS
 from ampsim.runtime.cluster import Delivery, Heartbeat, Interval, Refused
 from ampsim.runtime.controller_core import ControllerCore, Plan
 from ampsim.runtime.controller_events import (
@@ -27,7 +28,7 @@ from ampsim.runtime.controller_events import (
     Home,
     Injected,
     PassEnded,
-    SendStructure,
+    SendStructures,
     TrainingEnded,
 )
 from ampsim.runtime.device_events import Report, Send
@@ -127,7 +128,7 @@ class _Timed:
         deliveries: list[Delivery] = []
         for action in actions:
             match action:
-                case Send() | SendStructure() | DropStructure():
+                case Send() | SendStructures() | DropStructure():
                     deliveries.append(action)
                 case Injected(instances):
                     self._timed.injections.append(instances)
@@ -146,11 +147,10 @@ class _Timed:
                 case Send(device, target, batch):
                     peers.add(device)
                     self._timed.sent[device].add(2 + len(batch.payload), self._graph.size_bytes(target, batch))
-                case SendStructure(devices, _, structure):
+                case SendStructures(devices, structures):
                     for device in devices:
                         peers.add(device)
-                        size = sum(array.nbytes for array in structure.values())
-                        self._timed.sent[device].add(len(structure), size)
+                        self._timed.sent[device].add(STRUCTURE_ARRAYS, structures.size_bytes)
         for device in peers:
             self._timed.sent[device].bundles += 1
         cluster.send(deliveries)

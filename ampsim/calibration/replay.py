@@ -25,13 +25,13 @@ from ampsim.runtime.controller_events import (
     Home,
     InjectionsKnown,
     PassEnded,
-    SendStructure,
+    SendStructures,
     TrainingEnded,
 )
 from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import (
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DropStructures,
     EndEpoch,
     EpochEnded,
@@ -140,9 +140,9 @@ class _Replay:
                 case Send(device, target, batch):
                     shapes = Batch(batch.states, batch.rows, ())
                     self._cores[device].handle(Deliver(target, shapes, CONTROLLER))
-                case SendStructure(devices, instance, structure):
+                case SendStructures(devices, structures):
                     for device in devices:
-                        self._cores[device].handle(DeliverStructure(instance, structure))
+                        self._cores[device].handle(DeliverStructures(structures))
                 case DropStructure(devices, instance):
                     for device in devices:
                         self._cores[device].handle(DropStructures([instance]))

@@ -30,9 +30,9 @@ from ampsim.ir.node import TrainingSetup
 from ampsim.ops.optimizers import sgd
 from ampsim.ops.table import ArraySpec
 from ampsim.runtime.device_core import DeviceCore
-from ampsim.runtime.device_events import Deliver, DeliverStructure
+from ampsim.runtime.device_events import Deliver, DeliverStructures
 from ampsim.runtime.launcher import child_environment, short_temporary_folder
-from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structure_from_packet, to_packet
+from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structures_from_packet, to_packet
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.wire import Bundle, Packet
@@ -100,7 +100,7 @@ class _Partner:
         for bundle in self.socket.receive():
             for packet in bundle.packets:
                 if is_structure(packet):
-                    core.handle(DeliverStructure(*structure_from_packet(packet)))
+                    core.handle(DeliverStructures(structures_from_packet(packet)))
                     continue
                 target, batch = from_packet(packet, graph, graph.nodes)
                 core.handle(Deliver(target, batch, bundle.sender))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,41 @@ Structure = Mapping[str, Array]
 
 FIRST_SIZE = 1024
 FIRST_SLOTS = 64
+
+STRUCTURE_ARRAYS = 3
+"""As how many arrays structures travel."""
+
+
+class StructureBatch(NamedTuple):
+    """The structures of several instances, as they travel.
+
+    `instances int64[n]`; `lengths int64[n, names]` of each array (-1: the instance has none of that name); `values`
+    int64[sum of lengths], instance after instance.
+    """
+
+    names: tuple[str, ...]
+    instances: Array
+    lengths: Array
+    values: Array
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the three arrays."""
+        return self.instances.nbytes + self.lengths.nbytes + self.values.nbytes
+
+
+def stack(structures: Mapping[int, Structure]) -> StructureBatch:
+    """The structures of some instances in one."""
+    names = tuple(dict.fromkeys(name for structure in structures.values() for name in structure))
+    arrays = [[structure.get(name) for name in names] for structure in structures.values()]
+    lengths = [[-1 if array is None else len(array) for array in row] for row in arrays]
+    values = [array for row in arrays for array in row if array is not None]
+    return StructureBatch(
+        names,
+        np.array(list(structures), np.int64),
+        np.array(lengths, np.int64).reshape(len(structures), len(names)),
+        np.concatenate(values, dtype=np.int64) if values else np.zeros(0, np.int64),
+    )
 
 
 class Structures:
@@ -56,8 +92,8 @@ class StructureTable:
         self._places = np.zeros((FIRST_SLOTS, 0, 2), np.int64)  # of each slot and name: first value, number of values
         self._buffer = np.zeros(FIRST_SIZE, np.int64)
         self._end = 0
-        for instance, structure in (structures or {}).items():
-            self.add(instance, structure)
+        if structures:
+            self.add(stack(structures))
 
     def __contains__(self, instance: int) -> bool:
         return instance >= 0 and bool(self._instances[instance % len(self._instances)] == instance)
@@ -79,25 +115,33 @@ class StructureTable:
         absent = self._instances[instances % len(self._instances)] != instances
         return set(instances[absent].tolist()) if np.count_nonzero(absent) else set()
 
-    def add(self, instance: int, structure: Structure) -> None:
-        """Keep the structure of an instance until it is dropped."""
-        for name in structure:
+    def add(self, structures: StructureBatch) -> None:
+        """Keep the structures of some instances until they are dropped."""
+        names, instances, lengths, values = structures
+        for name in names:
             if name not in self._columns:
                 self._columns[name] = len(self._columns)
                 self._places = np.concatenate([self._places, np.full((len(self._places), 1, 2), (0, -1))], axis=1)
-        while self._instances[instance % len(self._instances)] not in (-1, instance):
+        for instance in instances.tolist():
+            self.drop(instance)
+        while not self._all_fit(instances):
             self._add_slots()
-        size = sum(len(array) for array in structure.values())
-        if self._end + size > len(self._buffer):
-            self._compact(size)
-        slot = instance % len(self._instances)
-        self._count += instance not in self
-        self._instances[slot] = instance
-        self._places[slot] = 0, -1
-        for name, array in structure.items():
-            self._places[slot, self._columns[name]] = self._end, len(array)
-            self._buffer[self._end : self._end + len(array)] = array
-            self._end += len(array)
+        if self._end + len(values) > len(self._buffer):
+            self._compact(len(values))
+        slots = instances % len(self._instances)
+        self._instances[slots] = instances
+        self._count += len(instances)
+        sizes = np.maximum(lengths, 0)
+        starts = self._end + (np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
+        self._places[slots] = 0, -1
+        columns = [self._columns[name] for name in names]
+        self._places[slots[:, None], columns] = np.stack([starts, lengths], axis=2)
+        self._buffer[self._end : self._end + len(values)] = values
+        self._end += len(values)
+
+    def _all_fit(self, instances: Array) -> bool:
+        slots = instances % len(self._instances)
+        return len(np.unique(slots)) == len(slots) and bool((self._instances[slots] == -1).all())
 
     def drop(self, instance: int) -> None:
         """Forget the structure of an instance, if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from math import isfinite, log2, log10
+from math import ceil, isfinite, log2, log10
 from xml.sax.saxutils import escape
 
 from ampsim.config.wording import shorten
@@ -57,7 +57,7 @@ def ticks(largest: float) -> list[float]:
     """Four to eight round numbers from 0 up to at least `largest`, which is above 0."""
     step = 10.0 ** int(log10(largest) // 1)
     step = next(step * part for part in (0.2, 0.5, 1.0, 2.0) if largest / (step * part) <= 7)
-    count = int(-(-largest // step))
+    count = ceil(largest / step - 1e-9)  # 0.05 / 0.01 is a little more than 5
     return [step * number for number in range(count + 1)]
 
 

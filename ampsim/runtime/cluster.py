@@ -9,13 +9,13 @@ from time import perf_counter
 from typing import Any, Self
 
 from ampsim.ops.table import Array
-from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructure
+from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructures
 from ampsim.runtime.device_events import Send
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.statistics import WorkCounts
 from ampsim.sim.bound import Bound
 
-Delivery = Send | SendStructure | DropStructure
+Delivery = Send | SendStructures | DropStructure
 """What the controller has delivered to devices."""
 
 

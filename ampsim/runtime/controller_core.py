@@ -9,15 +9,16 @@ only, when its losses have been reported. At the end of a pass the pipeline drai
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
-from ampsim.ir.batch import Batch, Direction, concatenate, single_rows
+from ampsim.ir.batch import Batch, Direction, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ir.structure import stack
 from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import (
     AssignParameters,
@@ -32,7 +33,7 @@ from ampsim.runtime.controller_events import (
     InjectionsKnown,
     PassEnded,
     ReplicasCollected,
-    SendStructure,
+    SendStructures,
     StartPass,
     TrainingEnded,
 )
@@ -215,33 +216,40 @@ class ControllerCore:
         """Send the messages of some instances, those of one input together."""
         training = self.split == TRAIN
         direction = Direction.FORWARD if training else Direction.INFERENCE
-        keyed = list(enumerate(instances, start=self._next_key))
+        keys = range(self._next_key, self._next_key + len(instances))
         self._next_key += len(instances)
         actions: list[ControllerAction] = []
         if self._structured:
-            actions += [SendStructure(self._structured, key, instance.structure) for key, instance in keyed]
-        injected = dict.fromkeys((key for key, _ in keyed), 0)
+            structures = stack({key: instance.structure for key, instance in zip(keys, instances, strict=True)})
+            actions.append(SendStructures(self._structured, structures))
+        injected = np.zeros(len(instances), np.int64)
         for index, name in enumerate(self._graph.inputs):
             target = self._graph.target(CONTROLLER, direction, index)
-            batches = [self._batch(key, instance.inputs[name]) for key, instance in keyed]
-            for (key, _), batch in zip(keyed, batches, strict=True):
-                injected[key] += len(batch)
-            actions.append(Send(self._placement[target.node], target, concatenate(batches)))
-        for key, instance in keyed:
+            batch, counts = self._batch(keys, [instance.inputs[name] for instance in instances])
+            injected += counts
+            actions.append(Send(self._placement[target.node], target, batch))
+        for key, instance, messages in zip(keys, instances, injected.tolist(), strict=True):
             self._size += instance.size
-            self._in_flight[key] = _InFlight(injected[key] if training else 0, instance.losses, instance.size)
+            self._in_flight[key] = _InFlight(messages if training else 0, instance.losses, instance.size)
         return actions
 
-    def _batch(self, key: int, messages: Messages) -> Batch:
-        width = len(self._graph.schema.fields)
-        fields = np.zeros((1, 0), np.int64) if messages.fields is None else messages.fields
-        states = np.zeros((len(fields), width), np.int64)
-        states[:, 0] = key
-        states[:, 1 : 1 + fields.shape[1]] = fields
-        rows = np.array([len(messages.arrays[0])], np.int64) if messages.rows is None else messages.rows
-        if len(messages.arrays[0]) == len(states):
-            rows = single_rows(len(states))
-        return Batch(states, rows, messages.arrays)
+    def _batch(self, keys: Sequence[int], messages: Sequence[Messages]) -> tuple[Batch, Array]:
+        """What is injected by one input for some instances, and how many messages that is for each: int64[n]."""
+        counts = np.array([1 if one.fields is None else len(one.fields) for one in messages])
+        total = int(counts.sum())
+        states = np.zeros((total, len(self._graph.schema.fields)), np.int64)
+        states[:, 0] = np.repeat(keys, counts)
+        if messages[0].fields is not None:
+            fields = np.concatenate([one.fields for one in messages if one.fields is not None])
+            states[:, 1 : 1 + fields.shape[1]] = fields
+        arrays = messages[0].arrays
+        if len(messages) > 1:
+            arrays = tuple(map(np.concatenate, zip(*(one.arrays for one in messages), strict=True)))
+        if len(arrays[0]) == total:
+            rows = single_rows(total)
+        else:
+            rows = np.concatenate([[len(one.arrays[0])] if one.rows is None else one.rows for one in messages])
+        return Batch(states, rows, arrays), counts
 
     def _entry(self, key: int) -> _InFlight:
         entry = self._in_flight.get(key)

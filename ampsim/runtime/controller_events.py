@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ampsim.ir.batch import Batch
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import StructureBatch
 from ampsim.ops.table import Array
 from ampsim.runtime.device_events import Report, Send
 
@@ -94,12 +94,11 @@ class TrainingEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class SendStructure:
-    """Action: carry an instance's structure to the devices whose nodes ask for it."""
+class SendStructures:
+    """Action: carry the structures of some instances to the devices whose nodes ask for them."""
 
     devices: Collection[str]
-    instance: int
-    structure: Structure
+    structures: StructureBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class DropStructure:
 ControllerEvent = Home | Report | DeviceEndedEpoch | ReplicasCollected | InjectionsKnown
 ControllerAction = (
     Send
-    | SendStructure
+    | SendStructures
     | DropStructure
     | Injected
     | StartPass

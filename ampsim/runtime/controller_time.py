@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ampsim.ir.graph import Graph
+from ampsim.ir.structure import STRUCTURE_ARRAYS
 from ampsim.ops.table import Cost
 from ampsim.runtime.cluster import Delivery
-from ampsim.runtime.controller_events import SendStructure
+from ampsim.runtime.controller_events import SendStructures
 from ampsim.runtime.device_events import Send
 from ampsim.sim.profile import DeviceProfile
 from ampsim.sim.rates import Rate
@@ -52,11 +53,11 @@ class ControllerTime:
                     arrays += 2 + len(graph.payload(target) or ())
                     size += graph.size_bytes(target, batch)
                     messages += len(batch)
-                case SendStructure(devices, _, structure):
+                case SendStructures(devices, structures):
                     peers.update(devices)
                     batches += len(devices)
-                    arrays += len(devices) * len(structure)
-                    size += len(devices) * sum(array.nbytes for array in structure.values())
+                    arrays += len(devices) * STRUCTURE_ARRAYS
+                    size += len(devices) * structures.size_bytes
         if not batches:
             return 0.0
         taken_s = self._profile.send.duration_s(len(peers), batches, arrays, size)

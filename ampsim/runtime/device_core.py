@@ -20,7 +20,7 @@ from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DeviceAction,
     DeviceEvent,
     DropStructures,
@@ -103,9 +103,9 @@ class DeviceCore:
             case Deliver(target, batch, source, path_s):
                 self._enqueue(target, batch, source, path_s)
                 return []
-            case DeliverStructure(instance, structure):
-                self._structures.add(instance, structure)
-                self._unpark(instance)
+            case DeliverStructures(structures):
+                self._structures.add(structures)
+                self._unpark(structures.instances.tolist())
                 return []
             case DropStructures(instances):
                 for instance in instances:
@@ -240,11 +240,11 @@ class DeviceCore:
         if self._queues.messages > self._counts.queue_max:
             self._counts.queue_max = self._queues.messages
 
-    def _unpark(self, instance: int) -> None:
-        """Queue what waited for the structure of an instance, and for no other any more."""
+    def _unpark(self, instances: Sequence[int]) -> None:
+        """Queue what waited for the structures of some instances, and for no other any more."""
         still = []
         for missing, target, batch, entry in self._parked:
-            missing.discard(instance)
+            missing.difference_update(instances)
             if missing:
                 still.append((missing, target, batch, entry))
             else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ampsim.ir.batch import Batch
 from ampsim.ir.graph import Target
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import StructureBatch
 from ampsim.ops.table import Array
 from ampsim.runtime.queues import Entry
 from ampsim.runtime.schedule import Order
@@ -27,11 +27,10 @@ class Deliver(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverStructure:
-    """Event: the structure of an instance has arrived, for the nodes that ask for it."""
+class DeliverStructures:
+    """Event: the structures of some instances have arrived, for the nodes that ask for them."""
 
-    instance: int
-    structure: Structure
+    structures: StructureBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +118,5 @@ class Parameters:
     values: Mapping[str, Array]
 
 
-DeviceEvent = Deliver | DeliverStructure | DropStructures | Turn | Follow | EndEpoch | Collect | Assign
+DeviceEvent = Deliver | DeliverStructures | DropStructures | Turn | Follow | EndEpoch | Collect | Assign
 DeviceAction = Send | Report | Handled | EpochEnded | Parameters

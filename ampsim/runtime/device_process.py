@@ -23,7 +23,7 @@ from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DeviceAction,
     DropStructures,
     EndEpoch,
@@ -44,7 +44,7 @@ from ampsim.runtime.messages import (
     order_to_packet,
     parameter_packets,
     parameters_from_packets,
-    structure_from_packet,
+    structures_from_packet,
     to_packet,
 )
 from ampsim.runtime.meter import Activity, Meter
@@ -177,7 +177,7 @@ class DeviceProcess:
                 for packet in bundle.packets:
                     try:
                         if is_structure(packet):
-                            self._core.handle(DeliverStructure(*structure_from_packet(packet)))
+                            self._core.handle(DeliverStructures(structures_from_packet(packet)))
                         else:
                             target, batch = from_packet(packet, self._graph, self._here)
                             self._core.handle(Deliver(target, batch, bundle.sender))

@@ -18,14 +18,14 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     Home,
     ReplicasCollected,
-    SendStructure,
+    SendStructures,
 )
 from ampsim.runtime.device_core import DeviceCore, NodeFailed
 from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DeviceAction,
     DeviceEvent,
     DropStructures,
@@ -87,9 +87,9 @@ class InProcessCluster(OrderedCluster):
             match action:
                 case Send(device, target, batch):
                     self._cores[device].handle(Deliver(target, batch, CONTROLLER))
-                case SendStructure(devices, instance, structure):
+                case SendStructures(devices, structures):
                     for device in devices:
-                        self._cores[device].handle(DeliverStructure(instance, structure))
+                        self._cores[device].handle(DeliverStructures(structures))
                 case DropStructure(devices, instance):
                     for device in devices:
                         self._cores[device].handle(DropStructures([instance]))

@@ -9,7 +9,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
-from ampsim.ir.structure import Structure
+from ampsim.ir.structure import StructureBatch
 from ampsim.ops.table import Array, ArraySpec
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.wire import Packet, WireError
@@ -59,17 +59,31 @@ def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Ta
     return target, Batch(states, rows, tuple(payload))
 
 
+def structures_to_packet(structures: StructureBatch) -> Packet:
+    """Address: how many names there are, and the names; arrays: instances, lengths, values."""
+    names, *arrays = structures
+    return Packet((len(names), *names), tuple(arrays))
+
+
 def is_structure(packet: Packet) -> bool:
-    """Whether a packet carries an instance's structure: its address is the instance, and the arrays' names."""
+    """Whether a packet carries instances' structures: its address begins with a number."""
     return bool(packet.address) and isinstance(packet.address[0], int)
 
 
-def structure_from_packet(packet: Packet) -> tuple[int, Structure]:
-    """The instance and its structure. Raises WireError unless it is named int64 arrays."""
-    instance, *names = packet.address
-    if len(names) != len(packet.arrays) or any(array.dtype != np.int64 for array in packet.arrays):
-        raise WireError(f"a structure is int64 arrays with a name each, found {names}")
-    return int(instance), dict(zip(map(str, names), packet.arrays, strict=True))
+def structures_from_packet(packet: Packet) -> StructureBatch:
+    """The structures in a packet. Raises WireError unless its arrays fit each other and the names."""
+    names = tuple(map(str, packet.address[1:]))
+    shapes = [(array.dtype.name, array.ndim) for array in packet.arrays]
+    if shapes != [("int64", 1), ("int64", 2), ("int64", 1)] or len(set(names)) != len(names):
+        raise WireError(f"structures are instances int64[n], lengths int64[n, names], values int64[k], found {shapes}")
+    instances, lengths, values = packet.arrays
+    if lengths.shape != (len(instances), len(names)) or not len(instances):
+        raise WireError(f"{len(instances)} instances and {len(names)} names do not fit lengths {lengths.shape}")
+    if instances.min() < 0 or len(np.unique(instances)) != len(instances):
+        raise WireError(f"each instance has one structure, found those of {instances.tolist()}")
+    if (lengths < -1).any() or np.maximum(lengths, 0).sum() != len(values):
+        raise WireError(f"lengths {lengths.tolist()} do not add up to {len(values)} values")
+    return StructureBatch(names, instances, lengths, values)
 
 
 def order_to_packet(order: Order) -> Packet:

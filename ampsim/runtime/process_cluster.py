@@ -19,7 +19,7 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     Home,
     ReplicasCollected,
-    SendStructure,
+    SendStructures,
 )
 from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
@@ -32,6 +32,7 @@ from ampsim.runtime.messages import (
     order_to_packet,
     parameter_packets,
     parameters_from_packets,
+    structures_to_packet,
     to_packet,
 )
 from ampsim.runtime.schedule import Order
@@ -94,9 +95,9 @@ class ProcessCluster(OrderedCluster):
             match action:
                 case Send(device, target, batch):
                     packets[device].append(to_packet(target, batch))
-                case SendStructure(devices, instance, structure):
+                case SendStructures(devices, structures):
                     for device in devices:
-                        packets[device].append(Packet((instance, *structure), tuple(structure.values())))
+                        packets[device].append(structures_to_packet(structures))
                 case DropStructure(devices, instance):
                     for device in devices:
                         dropped[device].append(instance)

@@ -24,7 +24,7 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Injected,
     PassEnded,
-    SendStructure,
+    SendStructures,
     StartPass,
     TrainingEnded,
 )
@@ -186,7 +186,7 @@ class _Run:
         deliveries: list[Delivery] = []
         for action in actions:
             match action:
-                case Send() | SendStructure() | DropStructure():
+                case Send() | SendStructures() | DropStructure():
                     deliveries.append(action)
                 case EndEpochOnDevices():
                     cluster.end_epoch()

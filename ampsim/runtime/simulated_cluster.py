@@ -20,6 +20,7 @@ from ampsim import blas
 from ampsim.errors import DeviceFailed, Stalled
 from ampsim.ir.batch import Batch
 from ampsim.ir.graph import CONTROLLER, Graph
+from ampsim.ir.structure import STRUCTURE_ARRAYS
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import (
     Cluster,
@@ -36,7 +37,7 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     Home,
     ReplicasCollected,
-    SendStructure,
+    SendStructures,
 )
 from ampsim.runtime.controller_time import ControllerTime
 from ampsim.runtime.device_core import DeviceCore, NodeFailed
@@ -44,7 +45,7 @@ from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DeviceAction,
     DeviceEvent,
     DropStructures,
@@ -201,11 +202,10 @@ class SimulatedCluster(Cluster):
                     if not self._arithmetic:
                         batch = Batch(batch.states, batch.rows, ())
                     self._carry(CONTROLLER, device, size, Deliver(target, batch, CONTROLLER), path_s, reached)
-                case SendStructure(devices, instance, structure):
-                    size = sum(array.nbytes for array in structure.values())
+                case SendStructures(devices, structures):
                     for device in self._in_order(devices):
-                        event = DeliverStructure(instance, structure)
-                        self._carry(CONTROLLER, device, size, event, path_s, reached)
+                        event = DeliverStructures(structures)
+                        self._carry(CONTROLLER, device, structures.size_bytes, event, path_s, reached)
                 case DropStructure(devices, instance):
                     for device in devices:
                         self._devices[device].core.handle(DropStructures([instance]))
@@ -325,8 +325,8 @@ class SimulatedCluster(Cluster):
         match event:
             case Deliver(target, _, _, _):
                 return 2 + len(self._graph.payload(target) or ())
-            case DeliverStructure(_, structure):
-                return len(structure)
+            case DeliverStructures():
+                return STRUCTURE_ARRAYS
             case _:
                 return 2
 

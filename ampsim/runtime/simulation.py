@@ -21,7 +21,7 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Injected,
     PassEnded,
-    SendStructure,
+    SendStructures,
     StartPass,
     TrainingEnded,
 )
@@ -101,7 +101,7 @@ class Simulation:
         deliveries: list[Delivery] = []
         for action in actions:
             match action:
-                case Send() | SendStructure() | DropStructure():
+                case Send() | SendStructures() | DropStructure():
                     deliveries.append(action)
                 case EndEpochOnDevices():
                     self._cluster.end_epoch()

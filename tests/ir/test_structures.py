@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.structure import StructureTable
+from ampsim.ir.structure import StructureTable, stack
 
 NAMES = ("parent", "side", "nodes")
 
@@ -25,7 +25,7 @@ def test_what_is_looked_up_is_what_was_added_however_instances_come_and_go(rando
     table, naive = StructureTable(), {}
     for instance in range(40):
         naive[instance] = structure(random, longest)
-        table.add(instance, naive[instance])
+        table.add(stack({instance: naive[instance]}))
         while len(naive) > random.randrange(1, 20):
             gone = random.choice(sorted(naive))
             del naive[gone]
@@ -41,6 +41,21 @@ def test_what_is_looked_up_is_what_was_added_however_instances_come_and_go(rando
             assert table.of(states).at(name, index).tolist() == expected
 
 
+@given(st.builds(Random, st.integers(0, 2**32)), st.integers(1, 200))
+def test_those_that_travel_together_are_added_together(random, count):
+    """Numbers far apart too, of which many would share a slot."""
+    structures = {instance: structure(random, 5) for instance in random.sample(range(0, 100_000, 16), count)}
+    table = StructureTable(structures)
+    assert len(table) == count
+    for instance, arrays in structures.items():
+        for name, array in arrays.items():
+            states = np.full((len(array), 1), instance)
+            assert table.of(states).at(name, np.arange(len(array))).tolist() == array.tolist()
+        for name in {*NAMES} - {*arrays}:
+            with pytest.raises(LookupError, match=f"no array '{name}'"):
+                table.of(np.array([[instance]])).at(name, 0)
+
+
 def test_one_index_may_serve_all_messages():
     table = StructureTable({3: {"nodes": np.array([7])}, 5: {"nodes": np.array([9])}})
     assert table.of(np.array([[5, 0], [3, 1], [5, 2]])).at("nodes", 0).tolist() == [9, 7, 9]
@@ -49,7 +64,7 @@ def test_one_index_may_serve_all_messages():
 def test_memory_is_used_again():
     table = StructureTable()
     for instance in range(10_000):
-        table.add(instance, {"parent": np.arange(50)})
+        table.add(stack({instance: {"parent": np.arange(50)}}))
         table.drop(instance - 10)
     assert len(table) == 10
     assert table.size_bytes < 100_000

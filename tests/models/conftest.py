@@ -16,7 +16,7 @@ from ampsim.data.edges import graph_structure
 from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
-from ampsim.ir.structure import StructureTable
+from ampsim.ir.structure import StructureTable, stack
 from ampsim.models import find_model
 from ampsim.ops import ArraySpec, Cost, Optimizer
 
@@ -173,7 +173,7 @@ class Wires:
         return self
 
     def inject(self, number: int, instance: Instance, direction: Direction) -> None:
-        self.structures.add(number, instance.structure)
+        self.structures.add(stack({number: instance.structure}))
         self.losses_left[number] = instance.losses
         width = len(self.graph.schema.fields)
         for index, name in enumerate(self.graph.inputs):

@@ -23,13 +23,13 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Home,
     PassEnded,
-    SendStructure,
+    SendStructures,
 )
 from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import (
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     DropStructures,
     EndEpoch,
     EpochEnded,
@@ -179,9 +179,9 @@ def trained_on_devices(small, instances, devices, max_active_keys, max_batch, ra
             match action:
                 case Send(device, target, batch):
                     cores[device].handle(Deliver(target, batch, CONTROLLER))
-                case SendStructure(hosts, instance, structure):
-                    # After the messages that ask for it, which have to wait.
-                    events += [(host, DeliverStructure(instance, structure)) for host in hosts]
+                case SendStructures(hosts, structures):
+                    # After the messages that ask for them, which have to wait.
+                    events += [(host, DeliverStructures(structures)) for host in hosts]
                 case DropStructure(hosts, instance):
                     events += [(host, DropStructures([instance])) for host in hosts]
                 case EndEpochOnDevices():

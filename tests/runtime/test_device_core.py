@@ -9,12 +9,13 @@ from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Target
 from ampsim.ir.node import TrainingSetup
+from ampsim.ir.structure import stack
 from ampsim.ops import OPTIMIZERS, ArraySpec
 from ampsim.runtime.device_core import DeviceCore, NodeFailed
 from ampsim.runtime.device_events import (
     Collect,
     Deliver,
-    DeliverStructure,
+    DeliverStructures,
     EndEpoch,
     EpochEnded,
     Follow,
@@ -432,7 +433,7 @@ def test_what_waits_for_a_structure_waits_whole_and_then_in_its_place():
     for keys in ((0, 1), (2,)):
         device.handle(Deliver(target, messages(*keys), CONTROLLER))
     for key, expected in ((0, []), (2, [[1]]), (1, [[0]])):
-        device.handle(DeliverStructure(key, {"side": np.array([0])}))
+        device.handle(DeliverStructures(stack({key: {"side": np.array([0])}})))
         handled = [one for one in turns(device) if one.target == target]
         assert [[entry.number for entry, _ in one.parts] for one in handled] == expected
         assert sum(one.messages for one in handled) == {0: 0, 2: 1, 1: 2}[key]

@@ -9,8 +9,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import CONTROLLER, Target
+from ampsim.ir.structure import StructureTable, stack
 from ampsim.ops import ArraySpec
-from ampsim.runtime.messages import REPORT, from_packet, to_packet
+from ampsim.runtime.messages import (
+    REPORT,
+    from_packet,
+    is_structure,
+    structures_from_packet,
+    structures_to_packet,
+    to_packet,
+)
 from ampsim.runtime.wire import DTYPES, Packet, WireError
 
 FORWARD, BACKWARD, INFERENCE = Direction
@@ -59,7 +67,44 @@ def test_a_batch_comes_out_of_its_packet_as_it_went_in(target, payload):
 
 def test_figures_for_the_controller_come_out_as_they_went_in():
     batch = Batch(np.array([[5]]), np.array([1]), (np.array([[0.5, 1.0, 2.0]]),))
-    assert accepted(to_packet(REPORT, batch)) == (REPORT, batch)
+    target, found = accepted(to_packet(REPORT, batch))
+    assert target == REPORT
+    assert [array.tolist() for array in (found.states, found.rows, *found.payload)] == [[[5]], [1], [[0.5, 1.0, 2.0]]]
+
+
+def test_structures_come_out_as_they_went_in():
+    structures = {7: {"parent": np.array([1, -1]), "side": np.array([0])}, 9: {"parent": np.array([-1])}, 12: {}}
+    packet_ = structures_to_packet(stack(structures))
+    assert is_structure(packet_)
+    table = StructureTable()
+    table.add(structures_from_packet(packet_))
+    assert len(table) == 3
+    for instance, named in structures.items():
+        for name, array in named.items():
+            found = table.of(np.full((len(array), 1), instance)).at(name, np.arange(len(array)))
+            assert found.tolist() == array.tolist()
+
+
+ONE, TWO = np.array([3]), np.array([[2]])
+
+
+@pytest.mark.parametrize(
+    ("names", "arrays", "message"),
+    [
+        (("a",), (ONE, TWO), "structures are instances"),
+        (("a",), (ONE, TWO, np.zeros(2)), "structures are instances"),
+        (("a", "a"), (ONE, np.array([[1, 1]]), np.zeros(2, int)), "structures are instances"),
+        (("a", "b"), (ONE, TWO, np.zeros(2, int)), "do not fit lengths"),
+        (("a",), (ONE[:0], TWO[:0], ONE[:0]), "do not fit lengths"),
+        (("a",), (np.array([3, 3]), np.array([[1], [1]]), np.zeros(2, int)), "each instance has one structure"),
+        (("a",), (np.array([-3]), TWO, np.zeros(2, int)), "each instance has one structure"),
+        (("a",), (ONE, np.array([[-2]]), np.zeros(0, int)), "do not add up"),
+        (("a",), (ONE, TWO, np.zeros(3, int)), "do not add up"),
+    ],
+)
+def test_structures_that_do_not_fit_are_refused(names, arrays, message):
+    with pytest.raises(WireError, match=message):
+        structures_from_packet(Packet((len(names), *names), arrays))
 
 
 REFUSED = {
