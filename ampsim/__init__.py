@@ -12,6 +12,7 @@ How the tree hangs together, from the bottom up; every arrow of import points do
     runtime/              device core and controller core (events in, actions out), and what drives them
     report/               reads a run directory
     sweep/                one config over a grid of values, run after run in parallel
+    bench/                the benchmark suite: contenders in fresh processes, by turns
     cli/                  on top
 
 The names below are the public interface for models of one's own. They load on first use, so that
