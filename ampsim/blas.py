@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_KERNEL = "OPENBLAS_CORETYPE"
 _AVX512 = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 
 # Where glibc keeps whether it uses a feature: leaf, register (of eax, ebx, ecx, edx) and bit (sys/platform/x86.h).
@@ -23,14 +24,26 @@ LIBC_FEATURES = {"FMA": (0, 2, 12), "FMA4": (2, 2, 16), "AVX2": (1, 1, 5)}
 """The features by which glibc chooses among variants of exp, log, sin and the like that round differently."""
 
 
+_CHANGED: dict[str, str | None] = {}
+"""What `configure` has changed of this process's environment: each variable as it was, None if there was none."""
+
+
 def configure(environment: MutableMapping[str, str] = os.environ) -> None:
     """Ask for one thread, and for OpenBLAS's AVX-512 kernel where the CPU has what it needs.
 
     A kernel that the user has chosen (OPENBLAS_CORETYPE) stays. Does nothing for a NumPy that has loaded already.
     """
+    if environment is os.environ and not _CHANGED:
+        _CHANGED.update({name: os.environ.get(name) for name in (*_THREADS, _KERNEL)})
     environment.update(dict.fromkeys(_THREADS, "1"))
     if set(_cpu_info("flags").split()) >= _AVX512:
-        environment.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+        environment.setdefault(_KERNEL, "SkylakeX")
+
+
+def without_choices(environment: Mapping[str, str]) -> dict[str, str]:
+    """A copy of this process's environment with what `configure` has changed as the user had it."""
+    restored = {name: value for name, value in environment.items() if name not in _CHANGED}
+    return restored | {name: value for name, value in _CHANGED.items() if value is not None}
 
 
 def record(numerics: str = "native") -> dict[str, Any]:

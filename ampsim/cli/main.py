@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ampsim import __version__
+from ampsim.cli.bench import bench
 from ampsim.cli.calibrate import calibrate, validate
 from ampsim.cli.compare import compare
 from ampsim.cli.console import new_console
@@ -94,6 +95,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
+commands.add_command(bench)
 commands.add_command(compare)
 commands.add_command(calibrate)
 commands.add_command(validate)
