@@ -32,7 +32,7 @@ from ampsim.ops.table import ArraySpec
 from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import Deliver, DeliverStructures
 from ampsim.runtime.launcher import child_environment, short_temporary_folder
-from ampsim.runtime.messages import MESSAGES, from_packet, is_structure, structures_from_packet, to_packet
+from ampsim.runtime.messages import MESSAGES, PacketReader, is_structure, structures_from_packet, to_packet
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.wire import Bundle, Packet
@@ -92,7 +92,7 @@ class _Partner:
 
     def receive(self, graph: Graph) -> tuple[list[tuple[Target, Batch]], float]:
         """Take in the next bundle for a device of this graph; its batches, and the seconds without the wait."""
-        core = _core(graph)
+        core, reader = _core(graph), PacketReader(graph, graph.nodes)
         if not self.socket.wait(PATIENCE_S):
             raise RunFailed(f"calibrate: nothing came from the other process within {PATIENCE_S:.0f} s")
         began_s = thread_time()
@@ -102,7 +102,7 @@ class _Partner:
                 if is_structure(packet):
                     core.handle(DeliverStructures(structures_from_packet(packet)))
                     continue
-                target, batch = from_packet(packet, graph, graph.nodes)
+                target, batch = reader.read(packet)
                 core.handle(Deliver(target, batch, bundle.sender))
                 found.append((target, batch))
         return found, thread_time() - began_s

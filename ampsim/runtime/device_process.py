@@ -38,7 +38,7 @@ from ampsim.runtime.device_events import (
 from ampsim.runtime.messages import (
     MESSAGES,
     REPORT,
-    from_packet,
+    PacketReader,
     is_structure,
     order_from_packet,
     order_to_packet,
@@ -102,7 +102,7 @@ class DeviceProcess:
         self._spec: ClusterSpec
         self._spans: SpanRecorder
         self._order: OrderWriter
-        self._here: frozenset[str]
+        self._reader: PacketReader
 
     def run(self) -> None:
         """Shake hands, then serve until the controller says goodbye."""
@@ -144,7 +144,8 @@ class DeviceProcess:
         self._graph = graph = spec.build_graph()
         queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
         self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues, wave=spec.wave)
-        self._here = frozenset(node for node, device in spec.placement.items() if device == name)
+        here = frozenset(node for node, device in spec.placement.items() if device == name)
+        self._reader = PacketReader(graph, here)
         self._spans = SpanRecorder(graph.ranks)
         self._order = OrderWriter(graph.targets, spec.processes)
         inbox = self._socket.bind(welcome.body["inbox"])
@@ -179,7 +180,7 @@ class DeviceProcess:
                         if is_structure(packet):
                             self._core.handle(DeliverStructures(structures_from_packet(packet)))
                         else:
-                            target, batch = from_packet(packet, self._graph, self._here)
+                            target, batch = self._reader.read(packet)
                             self._core.handle(Deliver(target, batch, bundle.sender))
                     except WireError as error:
                         self._socket.refused.add(f"from {bundle.sender}: {error}")

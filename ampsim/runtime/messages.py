@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,40 +24,74 @@ ORDER = "order"
 REPORT = Target(CONTROLLER, 0, Direction.FORWARD)
 """Where loss nodes send their figures."""
 
+_INT64 = np.dtype(np.int64)
 _FIGURES: Payload = (ArraySpec((3,), "float64"),)
 
 
 def to_packet(target: Target, batch: Batch) -> Packet:
     """Address (node, port, direction); arrays: states, row counts, payload."""
-    return Packet((target.node, target.port, int(target.direction)), (batch.states, batch.rows, *batch.payload))
+    return Packet(target, (batch.states, batch.rows, *batch.payload))
 
 
-def from_packet(packet: Packet, graph: Graph, here: Collection[str]) -> tuple[Target, Batch]:
-    """The batch in a packet. Raises WireError unless it is for a node in `here` and fits its port."""
-    target = _target(packet.address)
-    if target.node not in here:
-        raise WireError(f"node {target.node!r} is not hosted here")
-    expected = _expected(target, graph)
-    if expected is None:
-        raise WireError(f"node {target.node} has no port {target.port} for {target.direction.name.lower()} messages")
-    if len(packet.arrays) < 2:
-        raise WireError("a batch has at least its states and row counts")
-    states, rows, *payload = packet.arrays
-    count = len(states) if states.ndim else 0
-    if states.dtype != np.int64 or states.shape != (count, len(graph.schema.fields)) or count == 0:
-        raise WireError(f"states int64[n, {len(graph.schema.fields)}] expected, found {states.dtype}{states.shape}")
-    if rows.dtype != np.int64 or rows.shape != (count,) or int(rows.min()) < 1:
-        raise WireError(f"row counts int64[{count}] of at least 1 expected, found {rows.dtype}{rows.shape}")
-    total = sum(rows.tolist())
-    if total == count:
-        rows = single_rows(count)
-    if target == REPORT and total != count:
-        raise WireError(f"one row of figures for each of {count} states expected, found {total} rows")
-    found = [(array.dtype.name, array.shape) for array in payload]
-    if found != [(spec.dtype, (total, *spec.shape)) for spec in expected]:
-        takes = ", ".join(map(str, expected)) or "no payload"
-        raise WireError(f"{target.node} takes {takes} for {total} rows, found {found}")
-    return target, Batch(states, rows, tuple(payload))
+class PacketReader:
+    """Batches out of packets for the nodes of `here`, with everything checked."""
+
+    def __init__(self, graph: Graph, here: Collection[str]) -> None:
+        self._graph, self._here = graph, here
+        self._fields = len(graph.schema.fields)
+        self._takes: dict[tuple[str | int, ...], tuple[Target, list[tuple[np.dtype[Any], tuple[int, ...]]]]] = {}
+
+    def read(self, packet: Packet) -> tuple[Target, Batch]:
+        """The batch in a packet. Raises WireError unless it is for a node that is here and fits its port."""
+        address, arrays = packet
+        target, expected = self._takes.get(address) or self._look_up(address)
+        if len(arrays) != 2 + len(expected):
+            raise self._misfit(target, arrays)
+        states, rows, *payload = arrays
+        shape = states.shape
+        count = shape[0] if shape else 0
+        if not _is_int64(states) or shape != (count, self._fields) or count == 0:
+            raise WireError(f"states int64[n, {self._fields}] expected, found {states.dtype}{shape}")
+        if not _is_int64(rows) or rows.shape != (count,):
+            raise _misfit_rows(count, rows)
+        if count == 1:
+            least = total = rows.item(0)
+        else:
+            counts = rows.tolist()
+            least, total = min(counts), sum(counts)
+        if least < 1:
+            raise _misfit_rows(count, rows)
+        if total == count:
+            rows = single_rows(count)
+        elif target is REPORT:
+            raise WireError(f"one row of figures for each of {count} states expected, found {total} rows")
+        for array, (dtype, row) in zip(payload, expected, strict=True):
+            if (array.dtype is not dtype and array.dtype != dtype) or array.shape != (total, *row):
+                raise self._misfit(target, arrays)
+        return target, Batch(states, rows, tuple(payload))
+
+    def _look_up(self, address: tuple[str | int, ...]) -> tuple[Target, list[tuple[np.dtype[Any], tuple[int, ...]]]]:
+        """The target at an address, and what its payload is to be; remembered, since there are only so many."""
+        target = _target(address)
+        if target.node not in self._here:
+            raise WireError(f"node {target.node!r} is not hosted here")
+        expected = _expected(target, self._graph)
+        if expected is None:
+            raise WireError(
+                f"node {target.node} has no port {target.port} for {target.direction.name.lower()} messages"
+            )
+        if target == REPORT:
+            target = REPORT
+        takes = target, [(np.dtype(spec.dtype), spec.shape) for spec in expected]
+        self._takes[address] = takes
+        return takes
+
+    def _misfit(self, target: Target, arrays: Sequence[Array]) -> WireError:
+        if len(arrays) < 2:
+            return WireError("a batch has at least its states and row counts")
+        takes = ", ".join(map(str, _expected(target, self._graph) or ())) or "no payload"
+        found = [(array.dtype.name, array.shape) for array in arrays[2:]]
+        return WireError(f"{target.node} takes {takes} for {arrays[1].sum()} rows, found {found}")
 
 
 def structures_to_packet(structures: StructureBatch) -> Packet:
@@ -123,3 +158,12 @@ def _expected(target: Target, graph: Graph) -> Payload | None:
         known = target.direction is Direction.BACKWARD and 0 <= target.port < len(graph.inputs)
         return () if known else None
     return graph.payload(target)
+
+
+def _is_int64(array: Array) -> bool:
+    # There is one object for it as a rule, and comparing costs more.
+    return array.dtype is _INT64 or array.dtype == _INT64
+
+
+def _misfit_rows(count: int, rows: Array) -> WireError:
+    return WireError(f"row counts int64[{count}] of at least 1 expected, found {rows.dtype}{rows.shape}")

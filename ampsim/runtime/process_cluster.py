@@ -27,7 +27,7 @@ from ampsim.runtime.messages import (
     MESSAGES,
     ORDER,
     REPORT,
-    from_packet,
+    PacketReader,
     order_from_packet,
     order_to_packet,
     parameter_packets,
@@ -56,6 +56,7 @@ class ProcessCluster(OrderedCluster):
         self, spec: ClusterSpec, graph: Graph, names: Mapping[str, str], launcher: LocalLauncher, stop: StopSignals
     ) -> None:
         self._spec, self._graph, self._names, self._launcher, self._stop = spec, graph, names, launcher, stop
+        self._reader = PacketReader(graph, (CONTROLLER,))
         self._address = launcher.address(CONTROLLER)
         self._socket = ControllerSocket(self._address, names)
         self._sentinels: list[int] = []
@@ -202,7 +203,7 @@ class ProcessCluster(OrderedCluster):
             case "messages":
                 for packet in bundle.packets:
                     try:
-                        target, batch = from_packet(packet, self._graph, (CONTROLLER,))
+                        target, batch = self._reader.read(packet)
                     except WireError as error:
                         self._socket.refused.add(f"from {bundle.sender}: {error}")
                     else:

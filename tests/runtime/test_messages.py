@@ -13,7 +13,7 @@ from ampsim.ir.structure import StructureTable, stack
 from ampsim.ops import ArraySpec
 from ampsim.runtime.messages import (
     REPORT,
-    from_packet,
+    PacketReader,
     is_structure,
     structures_from_packet,
     structures_to_packet,
@@ -42,7 +42,7 @@ def packet(address=("linear", 0, 0), states=((5,), (6,)), rows=(1, 2), payload=N
 
 
 def accepted(packet, here=HERE):
-    return from_packet(packet, GRAPH, here)
+    return PacketReader(GRAPH, here).read(packet)
 
 
 @pytest.mark.parametrize(
