@@ -1,0 +1,68 @@
+"""The cases that are made of these contenders: training throughput of a workload, and time to its target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shutil import which
+
+from ampsim.bench.case import PYTHON, Case, Comparison, Contender
+
+OURS = "ampsim, 2 devices"
+TORCH, TORCH_BEST = "PyTorch batched, {} thread{}", "PyTorch batched, {} thread{}, MKL at its best"
+SINGLY, DYNET = "PyTorch one at a time", "DyNet autobatching"
+QUICK_ROUNDS = 1
+CAN_TELL_MKL = which("cc") is not None
+"""Whether PyTorch can be had at its best (`mkl.py`)."""
+
+
+def _script(name: str, *arguments: str) -> list[str]:
+    return [PYTHON, f"../peers/{name}.py", *arguments]
+
+
+def _batched(arguments: Sequence[str], best: bool) -> list[Contender]:
+    name, flag = (TORCH_BEST, ["--best"]) if best else (TORCH, [])
+    return [
+        Contender(
+            name.format(threads, "" if threads == 1 else "s"),
+            _script("torch_train", *arguments, f"--threads={threads}", *flag),
+            requires=["torch"],
+            extra="bench",
+        )
+        for threads in (1, 2)
+    ]
+
+
+def _dynet(arguments: Sequence[str]) -> Contender:
+    return Contender(DYNET, _script("dynet_train", *arguments), requires=["dynet"], extra="bench")
+
+
+def training(workload: str, title: str, full: int, quick: int, at_least: float, is_quick: bool) -> Case:
+    """Instances per second of training: this runtime, PyTorch, DyNet, with `full` or `quick` examples a pass.
+
+    `at_least` is the ratio to the fastest peer that is asked for. This runtime has its best kernel by default.
+    """
+    arguments = [workload, f"--examples={quick if is_quick else full}"]
+    # One at a time takes ten times as long: an eighth of the examples tells as much.
+    fewer = [workload, f"--examples={max((quick if is_quick else full) // 8, 100)}"]
+    plain, dynet = _batched(arguments, False), _dynet(arguments)
+    best = _batched(arguments, True) if CAN_TELL_MKL else []
+    singly = Contender(SINGLY, _script("torch_train", *fewer, "--singly"), requires=["torch"], extra="bench")
+    peers = [one.name for one in (*plain, dynet)]
+    ratios = [Comparison("to the fastest peer, defaults", OURS, peers, at_least=at_least)]
+    if best:
+        peers = [one.name for one in (*best, dynet)]
+        ratios.append(Comparison("to the fastest peer, both at their best", OURS, peers, at_least=at_least))
+    return Case(
+        title,
+        "instances_per_s",
+        "instances/s",
+        [Contender(OURS, _script("ours", *arguments)), *plain, *best, dynet, singly],
+        [
+            *ratios,
+            Comparison("to PyTorch one at a time", OURS, SINGLY),
+            Comparison("matrix product, to PyTorch's on one thread", OURS, plain[0].name, figure="matmul_gflops"),
+            Comparison("loss of the first pass, to PyTorch's", OURS, plain[0].name, figure="loss_first"),
+            Comparison("loss of the second pass, to PyTorch's", OURS, plain[0].name, figure="loss_last"),
+        ],
+        rounds=QUICK_ROUNDS if is_quick else 5,
+    )

@@ -1,0 +1,69 @@
+"""Trains a workload with this runtime, as `ampsim run` does it, and prints the same figures as the peers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ampsim import blas
+
+blas.configure()
+
+import numpy as np  # noqa: E402  (after the BLAS has been chosen)
+from passes import arguments, make_task, overrides_of  # noqa: E402
+
+from ampsim.data.dataset import TRAIN, VALIDATION  # noqa: E402
+
+
+def main() -> None:
+    """Run, read the run directory, print."""
+    told = arguments(__doc__).parse_args()
+    task = make_task(told)
+    # To the target it is the shipped config as it stands, on this machine's clock.
+    settings = ["cluster.clock=wall"] if told.target else task.workload.settings
+    summary, lines = run(task.workload.config, [*settings, *overrides_of(told)])
+    trained = [line for line in lines if line["split"] == TRAIN]
+    updates = sum(device["updates"] for device in summary["devices"].values())
+    keys = task.data.splits[TRAIN].keys * len(trained)
+    figures = {"keys_per_update": keys * task.learning_nodes / updates, "matmul_gflops": gflops()}
+    if told.target:
+        (seen,) = (line for line in lines[-1:] if line["split"] == VALIDATION)
+        all_s = sum(line["duration_s"] for line in lines)
+        figures |= {"time_s": summary["time_s"], "all_s": all_s, "epochs": len(trained)}
+        figures |= {"validation_loss": seen["loss"], "reached": int("reached" in summary)}
+    else:
+        last = trained[-1]
+        figures |= {"instances_per_s": last["instances"] / last["duration_s"]}
+        figures |= {"loss_first": trained[0]["loss"], "loss_last": last["loss"]}
+    print(json.dumps(figures))
+
+
+def run(config: str, overrides: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """`ampsim run`; the summary, and the lines of metrics.jsonl."""
+    settings = [f"--set={override}" for override in overrides]
+    with tempfile.TemporaryDirectory(prefix="ampsim-bench-") as folder:
+        out = Path(folder) / "run"
+        command = [sys.executable, "-P", "-m", "ampsim", "run", config, *settings, f"--out={out}", "--quiet"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        lines = (out / "metrics.jsonl").read_text().splitlines()
+        return json.loads((out / "summary.json").read_text()), [json.loads(line) for line in lines]
+
+
+def gflops() -> float:
+    """The perceptron's product, of 100 rows and 784 x 784, on one thread as in a device."""
+    x, weight = (np.random.default_rng(0).random(shape, np.float32) for shape in ((100, 784), (784, 784)))
+    times = []
+    for _ in range(100):
+        began_s = perf_counter()
+        x @ weight
+        times.append(perf_counter() - began_s)
+    return 2 * 100 * 784 * 784 / sorted(times)[len(times) // 2] / 1e9
+
+
+if __name__ == "__main__":
+    main()
