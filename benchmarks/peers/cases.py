@@ -12,7 +12,7 @@ TORCH, TORCH_BEST = "PyTorch batched, {} thread{}", "PyTorch batched, {} thread{
 SINGLY, DYNET = "PyTorch one at a time", "DyNet autobatching"
 QUICK_ROUNDS = 1
 CAN_TELL_MKL = which("cc") is not None
-"""Whether PyTorch can be had at its best (`mkl.py`)."""
+"""Whether PyTorch can be had at its best (`mkl_kernel.py`)."""
 
 
 def _script(name: str, *arguments: str) -> list[str]:

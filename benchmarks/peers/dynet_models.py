@@ -104,15 +104,15 @@ class TreeLstm:
         losses, scores, labels, units = [], [], [], self.units
         for instance in group:
             tokens, classes = (instance.inputs[name].arrays[0].tolist() for name in ("token", "label"))
-            cells: list = []
-            children: list[list[int]] = [[] for _ in classes]
+            children: list = [[None, None] for _ in classes]
+            side = instance.structure["side"].tolist()
             for node, parent in enumerate(instance.structure["parent"].tolist()):
                 if node < len(tokens):
                     gates = self.p.affine("leaf", self.p["embed.weight"][tokens[node]])
                     i, o = (dy.logistic(dy.pick_range(gates, k * units, (k + 1) * units)) for k in range(2))
                     c = dy.cmult(i, dy.tanh(dy.pick_range(gates, 2 * units, 3 * units)))
                 else:
-                    (left, left_c), (right, right_c) = (cells[child] for child in children[node])
+                    (left, left_c), (right, right_c) = children[node]
                     gates = self.p.affine("branch", dy.concatenate([left, right]))
                     i, o, keep, keep_right = (
                         dy.logistic(dy.pick_range(gates, k * units, (k + 1) * units)) for k in range(4)
@@ -120,10 +120,9 @@ class TreeLstm:
                     c = dy.cmult(i, dy.tanh(dy.pick_range(gates, 4 * units, 5 * units)))
                     c = c + dy.cmult(keep, left_c) + dy.cmult(keep_right, right_c)
                 h = dy.cmult(o, dy.tanh(c))
-                cells.append((h, c))
+                # Nodes stand before their parents.
                 if parent >= 0:
-                    # Nodes stand before their parents, a left child before a right one.
-                    children[parent].append(node)
+                    children[parent][side[node]] = h, c
                 scores.append(self.p.affine("linear", h))
                 losses.append(dy.pickneglogsoftmax(scores[-1], classes[node]))
             labels += classes

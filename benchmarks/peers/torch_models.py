@@ -125,19 +125,18 @@ class TreeLstm:
         for instance in group:
             (token,), (label,) = instance.inputs["token"].arrays, instance.inputs["label"].arrays
             words = self.p["embed.weight"].index_select(0, torch.from_numpy(token))
-            h: list[list[Tensor]] = [[] for _ in label]
-            c: list[list[Tensor]] = [[] for _ in label]
-            states = []
+            children: list[list[tuple[Tensor, Tensor]]] = [[None, None] for _ in label]
+            states, side = [], instance.structure["side"].tolist()
             for node, parent in enumerate(instance.structure["parent"].tolist()):
                 if node < len(token):
-                    mine = self._leaf(words[node : node + 1])
+                    cell = self._leaf(words[node : node + 1])
                 else:
-                    mine = self._branch(torch.cat(h[node], 1), *c[node])
-                states.append(mine[0])
+                    (left, left_c), (right, right_c) = children[node]
+                    cell = self._branch(torch.cat([left, right], 1), left_c, right_c)
+                states.append(cell[0])
+                # Nodes stand before their parents.
                 if parent >= 0:
-                    # Nodes stand before their parents, a left child before a right one.
-                    h[parent].append(mine[0])
-                    c[parent].append(mine[1])
+                    children[parent][side[node]] = cell
             yield classify(affine(self.p, "linear", torch.cat(states)), torch.from_numpy(label), mean=False)
 
     def _tree(self, instance: Instance) -> Tree:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from time import perf_counter
 
-import mkl
+import mkl_kernel
 import torch
 from passes import arguments, make_task, measure
 from torch_models import MODELS, Loss
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--best", action="store_true", help="tell MKL that this is a CPU of its maker's")
     options = parser.parse_args()
     if options.best:
-        mkl.restart_as_intel()
+        mkl_kernel.restart_as_intel()
     torch.set_num_threads(options.threads)
     # A peer has the machine's threads to itself, however many are asked for.
     os.environ.pop("OMP_NUM_THREADS", None)
