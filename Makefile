@@ -8,11 +8,11 @@ CONFIG ?= mnist-mlp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test golden lint bench clean
+.PHONY: help run test golden lint bench bench-full clean
 
 help:  ## Show what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null || \
-	  grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST)
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null || \
+	  grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed  ## Train the main job; CONFIG=... and ARGS="--set ..." to change it
 	$(BIN)/ampsim run $(CONFIG) $(ARGS)
@@ -29,8 +29,11 @@ lint: $(VENV)/installed-dev  ## Check style, types and the layers of the archite
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/installed-dev  ## Time training on 1, 2 and 4 devices and in process
-	$(BIN)/python benchmarks/throughput/measure.py $(ARGS)
+bench: $(VENV)/installed  ## Run every benchmark at a small size: does it run at all? ARGS=... for options
+	$(BIN)/ampsim bench all --quick $(ARGS)
+
+bench-full: $(VENV)/installed  ## Run every benchmark at full size, on a machine left alone; ARGS="--json FILE" for the rows
+	$(BIN)/ampsim bench all $(ARGS)
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -29,6 +29,8 @@ class Contender:
     """modules that must be importable; else the contender is left out"""
     extra: str = ""
     """the extra of ampsim that brings them"""
+    data: Sequence[str] = ()
+    """data sets that must be here (`ampsim data`); else the contender is left out"""
 
 
 @dataclass(frozen=True)

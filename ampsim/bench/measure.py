@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ampsim.bench.case import Case, Contender
 from ampsim.bench.cases import CaseFolder
-from ampsim.bench.process import ContenderFailed, Measured, missing_modules, run_contender
+from ampsim.bench.process import ContenderFailed, Measured, run_contender, why_left_out
 
 CONTROL = " (again)"
 """Added to the name of the first contender for its second run of a round, which is the control."""
@@ -21,7 +21,7 @@ class Measurements:
     case: Case
     rounds: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, Contender] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def control(self) -> str:
@@ -46,7 +46,7 @@ class Observer(Protocol):
 def measure(folder: CaseFolder, case: Case, rounds: int, observer: Observer) -> Measurements:
     """Run `rounds` rounds of a case. A contender that fails is not run again; the others go on."""
     done = Measurements(case)
-    done.left_out = {c.name: c for c in case.contenders if missing_modules(c)}
+    done.left_out = {c.name: why for c in case.contenders if (why := why_left_out(c))}
     turns = [(c.name, c) for c in case.contenders if c.name not in done.left_out]
     if turns and turns[0][1] is case.contenders[0]:
         turns.append((done.control, turns[0][1]))

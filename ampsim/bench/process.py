@@ -19,6 +19,9 @@ from typing import IO
 import ampsim
 from ampsim import blas
 from ampsim.bench.case import PYTHON, Contender
+from ampsim.data.cache import find
+from ampsim.data.sources import SOURCES
+from ampsim.errors import DataError
 from ampsim.runtime.signals import die_with_the_parent
 
 GOODBYE_S = 5.0
@@ -38,9 +41,16 @@ class Measured:
     seconds: float
 
 
-def missing_modules(contender: Contender) -> list[str]:
-    """What the contender needs and is not installed."""
-    return [module for module in contender.requires if not _is_installed(module)]
+def why_left_out(contender: Contender) -> str:
+    """What the contender needs and is not here, with the command that brings it; nothing if it can run."""
+    modules = [module for module in contender.requires if not _is_installed(module)]
+    if modules:
+        cure = f": pip install 'ampsim[{contender.extra}]'" if contender.extra else ""
+        return f"needs {', '.join(modules)}, which is not installed{cure}"
+    sets = [name for name in contender.data if not _is_here(name)]
+    if sets:
+        return f"needs data that are not here: {' && '.join(f'ampsim data fetch {name}' for name in sets)}"
+    return ""
 
 
 def run_contender(contender: Contender, folder: Path, time_limit_s: float) -> Measured:
@@ -81,6 +91,15 @@ def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):
+        return False
+
+
+def _is_here(data: str) -> bool:
+    if not SOURCES[data].files:
+        return True
+    try:
+        return find(data) is not None
+    except DataError:
         return False
 
 

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ampsim.bench.measure import Measurements
-from ampsim.bench.process import missing_modules
 from ampsim.bench.statistics import noise, outcome, spread
 
 
@@ -20,10 +19,8 @@ def case_tables(name: str, done: Measurements) -> Iterator[RenderableType]:
     yield _contenders(done)
     if done.case.comparisons:
         yield _comparisons(done)
-    for contender in done.left_out.values():
-        modules = ", ".join(missing_modules(contender))
-        cure = f"; pip install 'ampsim[{contender.extra}]' brings it" if contender.extra else ""
-        yield Text(f"left out: {contender.name} (needs {modules}, which is not installed{cure})")
+    for contender, why in done.left_out.items():
+        yield Text(f"left out: {contender}: {why}")
     for failed, text in done.failures.items():
         yield Text(f"failed: {failed}: {text}", "red")
 

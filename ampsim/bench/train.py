@@ -46,4 +46,8 @@ def figures(summary: dict[str, Any], total_s: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(figures(*train(sys.argv[1:]))))
+    try:
+        print(json.dumps(figures(*train(sys.argv[1:]))))
+    except subprocess.CalledProcessError as failed:
+        # What was wrong stands on standard error.
+        sys.exit(failed.returncode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from itertools import pairwise
 from time import perf_counter
@@ -51,7 +52,8 @@ def main(limit: int) -> None:
                 layers[index].values, saved.pop(), (gradient,), (index > 0,), units=WIDTHS[index + 1]
             )
             layers[index].accumulate(gradients, 1)
-    print(sum(instance.size for instance in instances) / (perf_counter() - began_s))
+    rate = sum(instance.size for instance in instances) / (perf_counter() - began_s)
+    print(json.dumps({"instances_per_s": rate}))
 
 
 if __name__ == "__main__":

@@ -16,15 +16,6 @@ from ampsim.config.load import load
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_throughput_measures_the_loop_and_every_way_to_run() -> None:
-    script = ROOT / "benchmarks" / "throughput" / "measure.py"
-    command = [sys.executable, str(script), "--rounds", "1", "--limit", "300"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
-    for contender in ("plain NumPy loop", "in process", "1 device", "2 devices", "4 devices"):
-        assert contender in done.stdout
-
-
 def test_memory_is_measured_in_every_process_of_a_run() -> None:
     script = ROOT / "benchmarks" / "memory" / "measure.py"
     run = ["babi15-ggsnn", "--set=data.limit=600", "--set=training.epochs=5", "--set=training.stop_at={}"]

@@ -1,0 +1,46 @@
+"""The same messages through a device core: delivered, queued, answered, both ways. No process, no socket."""
+
+from __future__ import annotations
+
+from work import LEARNING_RATE, MIN_UPDATE_FREQUENCY, WIDTH, measure, np, rows
+
+from ampsim import ArraySpec, GraphBuilder
+from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.graph import Target
+from ampsim.ir.node import TrainingSetup
+from ampsim.ops.optimizers import sgd
+from ampsim.runtime.device_core import DeviceCore
+from ampsim.runtime.device_events import Deliver, DeviceAction, Send, Turn
+
+builder = GraphBuilder({"x": ArraySpec((WIDTH,)), "label": ArraySpec((), "int64")})
+wire = builder.transform("before", "linear", builder.input("x"), units=WIDTH)
+wire = builder.transform("here", "linear", wire, units=WIDTH)
+builder.loss("loss", "softmax_cross_entropy", wire, builder.input("label"))
+graph = builder.graph()
+
+FORWARD, BACKWARD = Target("here", 0, Direction.FORWARD), Target("here", 0, Direction.BACKWARD)
+inputs, gradients = rows(64, 1), rows(64, 2)
+one_row = np.ones(1, np.int64)
+
+
+def through(messages: int, max_batch: int) -> None:
+    """`max_batch` messages arrive, and are answered; then their gradients."""
+    setup = TrainingSetup(0, sgd(learning_rate=LEARNING_RATE), MIN_UPDATE_FREQUENCY)
+    core = DeviceCore("d0", graph, {"before": "d1", "here": "d0", "loss": "d1"}, setup, max_batch)
+    fields = len(graph.schema.fields)
+    for first in range(0, messages, max_batch):
+        numbers = range(first, first + max_batch)
+        for target, tensors in ((FORWARD, inputs), (BACKWARD, gradients)):
+            for number in numbers:
+                batch = Batch(np.full((1, fields), number, np.int64), one_row, (tensors[number % 64],))
+                core.handle(Deliver(target, batch, "d1"))
+            answered = _answered(core.handle(Turn()))
+            assert answered == max_batch, answered
+
+
+def _answered(actions: list[DeviceAction]) -> int:
+    return sum(len(action.batch) for action in actions if isinstance(action, Send))
+
+
+if __name__ == "__main__":
+    measure(through)
