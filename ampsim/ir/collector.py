@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ampsim.ir.batch import Batch
+from ampsim.ir.batch import Batch, are_single, single_rows
 from ampsim.ir.store import DuplicateState, RowStore
-from ampsim.ops.table import Array
+from ampsim.ops.table import Array, Arrays
+
+FIRST_SLOTS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
+class Full(NamedTuple):
     """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order.
 
     `last int64[g]` is the number, in the batch that came last, of a message of each group.
@@ -33,14 +34,16 @@ class Collector:
     """
 
     def __init__(self, row_bytes: int = 0) -> None:
-        self._members = RowStore(row_bytes)
+        self._slots = _Slots(row_bytes)
+        self._others = RowStore(row_bytes)
+        self._single = True
         self._groups: dict[int, tuple[int, int, int]] = {}  # of each: first number, number of members, how many miss
         self._numbers = 0
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the members that wait for the others of their group."""
-        return self._members.size_bytes
+        return self._slots.size_bytes + self._others.size_bytes
 
     def waiting(self) -> list[int]:
         """Keys of the groups of which some members have come and others have not."""
@@ -52,31 +55,35 @@ class Collector:
         The groups that this makes complete, or None. Raises ValueError for a group with a member too many, for one
         whose members do not agree how many they are, and for one that has two at one place or one at no place.
         """
-        groups, first, group_of, came = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        members = counts[first]
-        if (counts != members[group_of]).any():
+        order = np.lexsort((places, keys))
+        keys, places, counts = keys[order], places[order], counts[order]
+        first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+        came = np.diff(first, append=len(keys))
+        groups, members = keys[first], counts[first]
+        if np.count_nonzero(counts != np.repeat(members, came)):
             raise ValueError(f"the members of a group do not agree how many they are: {np.unique(counts).tolist()}")
-        if (places < 0).any() or (places >= counts).any():
+        if np.count_nonzero((places < 0) | (places >= counts)):
             raise ValueError(f"a member of a group of {counts.tolist()} has the place {places.tolist()}")
-        if not self._groups and (came == members).all():
-            order = np.lexsort((places, group_of))
-            expected = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
-            if (places[order] != expected).any():
-                raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}")
-            in_order = batch if (order[1:] > order[:-1]).all() else batch.select(order)
-            return _full(groups, members, in_order, first)
-        begins, complete = self._count(groups.tolist(), members.tolist(), came.tolist())
+        at_once = not self._groups and not np.count_nonzero(came != members)
+        begins, complete = (
+            (members, members) if at_once else self._count(groups.tolist(), members.tolist(), came.tolist())
+        )
+        if np.count_nonzero((keys[1:] == keys[:-1]) & (places[1:] == places[:-1])):
+            raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}")
+        if at_once:
+            in_order = batch.select(order) if np.count_nonzero(order[1:] < order[:-1]) else batch
+            return _full(groups, members, in_order, order[first])
         try:
-            numbers = (begins[group_of] + places).tolist()
-            self._members.put(numbers, batch.rows, (batch.states, *batch.payload))
+            self._put(np.repeat(begins, came) + places, batch, order)
         except DuplicateState:
             raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}") from None
-        if not complete.any():
+        if not np.count_nonzero(complete):
             return None
         members = members[complete]
-        starts = np.repeat(begins[complete] - (np.cumsum(members) - members), members)
-        rows, (states, *payload), _ = self._members.take((starts + np.arange(len(starts))).tolist())
-        return _full(groups[complete], members, Batch(states, rows, tuple(payload)), first[complete])
+        ends = np.cumsum(members)
+        numbers = np.arange(int(ends[-1])) + np.repeat(begins[complete] - (ends - members), members)
+        rows, (states, *payload) = self._take(numbers)
+        return _full(groups[complete], members, Batch(states, rows, tuple(payload)), order[first[complete]])
 
     def _count(self, groups: list[int], members: list[int], came: list[int]) -> tuple[Array, Array]:
         """Note how many members of each group have come; the groups' first numbers, and which are complete now."""
@@ -95,10 +102,90 @@ class Collector:
             complete.append(new == missing)
         return np.array(begins), np.array(complete)
 
+    def _put(self, numbers: Array, batch: Batch, order: Array) -> None:
+        """Keep the messages of a batch; `numbers` are those of the messages `order`."""
+        if self._single and not are_single(batch.rows):
+            # From now on messages may have several rows. Those that wait have one each.
+            self._single = False
+            waiting = self._slots.numbers
+            if len(waiting):
+                self._others.put(waiting.tolist(), np.ones_like(waiting), self._slots.take(waiting))
+        arrays = batch.states, *batch.payload
+        if self._single:
+            self._slots.put(numbers, tuple(array.take(order, axis=0) for array in arrays))
+            return
+        found = np.empty_like(numbers)
+        found[order] = numbers
+        self._others.put(found.tolist(), batch.rows, arrays)
+
+    def _take(self, numbers: Array) -> tuple[Array, Arrays]:
+        if self._single:
+            return single_rows(len(numbers)), self._slots.take(numbers)
+        return self._others.take(numbers.tolist())[:2]
+
+
+class _Slots:
+    """Messages of one row, under numbers: each lies at its number modulo how many slots there are.
+
+    Numbers in use are close to each other; where two would share a slot there are soon twice as many.
+    """
+
+    def __init__(self, row_bytes: int) -> None:
+        self._row_bytes = row_bytes
+        self._numbers = np.full(FIRST_SLOTS, -1)  # of each slot; -1: free
+        self._arrays: list[Array] = []
+        self._message_bytes = 0
+        self.size_bytes = 0
+
+    @property
+    def numbers(self) -> Array:
+        """The numbers that are in use: int64[n], ascending."""
+        used = self._numbers[self._numbers >= 0]
+        used.sort()
+        return used
+
+    def put(self, numbers: Array, arrays: Arrays) -> None:
+        """Keep messages. Raises DuplicateState for a number that is in use."""
+        if not self._arrays:
+            self._arrays = [np.empty((FIRST_SLOTS, *array.shape[1:]), array.dtype) for array in arrays]
+            self._message_bytes = self._row_bytes + sum(array.nbytes // len(array) for array in arrays)
+        least, most = int(numbers.min()), int(numbers.max())
+        while True:
+            slots = numbers % len(self._numbers)
+            there = self._numbers[slots]
+            if np.count_nonzero(there == numbers):
+                raise DuplicateState
+            if most - least < len(self._numbers) and not np.count_nonzero(there >= 0):
+                break
+            self._grow()
+        self._numbers[slots] = numbers
+        for own, array in zip(self._arrays, arrays, strict=True):
+            own[slots] = array
+        self.size_bytes += len(numbers) * self._message_bytes
+
+    def take(self, numbers: Array) -> Arrays:
+        """The arrays of messages, which are then forgotten."""
+        slots = numbers % len(self._numbers)
+        self._numbers[slots] = -1
+        self.size_bytes -= len(numbers) * self._message_bytes
+        return tuple(own.take(slots, axis=0) for own in self._arrays)
+
+    def _grow(self) -> None:
+        """Twice as many slots: those that shared one now and then have two."""
+        used = np.flatnonzero(self._numbers >= 0)
+        numbers, arrays = self._numbers[used], [own[used] for own in self._arrays]
+        self._numbers = np.full(2 * len(self._numbers), -1)
+        slots = numbers % len(self._numbers)
+        self._numbers[slots] = numbers
+        self._arrays = [np.empty((len(self._numbers), *own.shape[1:]), own.dtype) for own in self._arrays]
+        for own, array in zip(self._arrays, arrays, strict=True):
+            own[slots] = array
+
 
 _TWO_AT_ONE_PLACE = "each member of a group must have a place of its own"
 
 
 def _full(groups: Array, members: Array, batch: Batch, last: Array) -> Full:
-    starts = np.cumsum(members) - members
-    return Full(groups.tolist(), members, np.add.reduceat(batch.rows, starts), batch, last)
+    if are_single(batch.rows):
+        return Full(groups.tolist(), members, members, batch, last)
+    return Full(groups.tolist(), members, np.add.reduceat(batch.rows, np.cumsum(members) - members), batch, last)
