@@ -62,7 +62,16 @@ class OrderWriter:
         return order
 
 
-_NOTHING: tuple[Batch | None, Entry | None] = None, None
+_Place = tuple[Target, str, int]
+"""Target, source and number of an entry."""
+
+
+class _GivenTurn(NamedTuple):
+    """A turn of the order: its parts are so many messages of each of these entries."""
+
+    target: Target
+    places: list[_Place]
+    messages: list[int]
 
 
 class ScheduledQueues(Queues):
@@ -70,9 +79,11 @@ class ScheduledQueues(Queues):
 
     def __init__(self, targets: Mapping[Target, int], sources: Mapping[str, int]) -> None:
         self._targets, self._sources = list(targets), list(sources)
-        self._waiting: dict[tuple[Target, str, int], tuple[Batch, Entry]] = {}
+        self._waiting: dict[_Place, tuple[Batch, Entry]] = {}
         self._orders: deque[Order] = deque()
-        self._turns: deque[tuple[Target, list[Part]]] = deque()
+        self._turns: deque[_GivenTurn] = deque()
+        self._missing: set[_Place] = set()
+        """what the next turn still waits for"""
 
     def follow(self, order: Order) -> None:
         """Append to the order. Raises ValueError for a target or a source that there is not."""
@@ -86,48 +97,57 @@ class ScheduledQueues(Queues):
         if parts[:, 0].min() < 0 or parts[:, 0].max() >= len(self._sources):
             raise ValueError(f"an order names a source beyond the {len(self._sources)} that there are")
         self._orders.append(order)
+        if not self._turns:
+            self._look_ahead()
 
     @property
     def ready(self) -> bool:
-        if not self._turns:
-            if not self._orders:
-                return False
+        return bool(self._turns) and not self._missing
+
+    def _look_ahead(self) -> None:
+        """Find out what the next turn waits for, if there is one."""
+        if not self._turns and self._orders:
             self._spell_out(self._orders.popleft())
-        target, parts = self._turns[0]
-        return all((target, self._sources[part.source], part.number) in self._waiting for part in parts)
+        self._missing = (
+            {place for place in self._turns[0].places if place not in self._waiting} if self._turns else set()
+        )
 
     def _spell_out(self, order: Order) -> None:
         """Make turns of the next stretch: not before it is needed, since these take more memory."""
         start = 0
-        parts = [Part(*part) for part in order.parts.tolist()]
-        for target, count in order.turns.tolist():
-            self._turns.append((self._targets[target], parts[start : start + count]))
+        parts = order.parts.tolist()
+        for number, count in order.turns.tolist():
+            target = self._targets[number]
+            own = parts[start : start + count]
+            places = [(target, self._sources[source], entry) for source, entry, _ in own]
+            self._turns.append(_GivenTurn(target, places, [messages for _, _, messages in own]))
             start += count
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        self._waiting[target, entry.source, entry.number] = batch, entry
+        place = target, entry.source, entry.number
+        self._waiting[place] = batch, entry
+        self._missing.discard(place)
         self.messages += len(batch)
 
     def take(self) -> Taken | None:
         """The next turn of the order. Raises ValueError if an entry has fewer messages than the order takes."""
         if not self.ready:
             return None
-        target, parts = self._turns.popleft()
+        target, places, counts = self._turns.popleft()
         batches, taken = [], []
-        for part in parts:
-            source = self._sources[part.source]
-            place = target, source, part.number
-            batch, entry = self._waiting.pop(place, _NOTHING)
-            if batch is None or entry is None or part.messages > len(batch):
+        for place, messages in zip(places, counts, strict=True):
+            batch, entry = self._waiting.pop(place, (None, None))
+            if batch is None or entry is None or messages > len(batch):
                 raise ValueError(
-                    f"the order takes {part.messages} messages to {target.node} out of {len(batch or ())} that came "
-                    f"from {source}: it is of another run, config or data"
+                    f"the order takes {messages} messages to {target.node} out of {len(batch or ())} that came "
+                    f"from {place[1]}: it is of another run, config or data"
                 )
-            if part.messages < len(batch):
-                batch, rest = batch.split(part.messages)
+            if messages < len(batch):
+                batch, rest = batch.split(messages)
                 self._waiting[place] = rest, entry
             batches.append(batch)
-            taken.append((entry, part.messages))
+            taken.append((entry, messages))
         together = concatenate(batches)
         self.messages -= len(together)
+        self._look_ahead()
         return Taken(target, together, taken)
