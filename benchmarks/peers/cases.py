@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from shutil import which
 
 from ampsim.bench.case import PYTHON, Case, Comparison, Contender
 
 OURS = "ampsim, 2 devices"
 TORCH, TORCH_BEST = "PyTorch batched, {} thread{}", "PyTorch batched, {} thread{}, MKL at its best"
+ONE, TWO = TORCH.format(1, ""), TORCH.format(2, "s")
 SINGLY, DYNET = "PyTorch one at a time", "DyNet autobatching"
 QUICK_ROUNDS = 1
 CAN_TELL_MKL = which("cc") is not None
@@ -65,4 +67,46 @@ def training(workload: str, title: str, full: int, quick: int, at_least: float, 
             Comparison("loss of the second pass, to PyTorch's", OURS, plain[0].name, figure="loss_last"),
         ],
         rounds=QUICK_ROUNDS if is_quick else 5,
+    )
+
+
+TARGETS: dict[str, tuple[list[str], list[str] | None]] = {
+    # The peers that may be fastest, and what makes a short run of it (none: at full size only).
+    "mnist": ([TWO], ["data.limit=2000", "training.stop_at={validation.accuracy: 0.8}"]),
+    "list-reduction": (
+        [TWO, DYNET],
+        ["data.train=10000", "data.validation=1000", "training.stop_at={validation.accuracy: 0.3}"],
+    ),
+    "babi15": ([ONE, DYNET], ["data.limit=1000", "training.stop_at={validation.accuracy: 0.5}"]),
+    "sst": ([ONE, TWO, DYNET], None),
+    "qm9": ([TWO], None),
+}
+
+
+def time_to_target(is_quick: bool) -> Case:
+    """Seconds of training to each config's target: the config as shipped against synchronous training by the peers."""
+    contenders, comparisons = [], []
+    for workload, (peers, short) in TARGETS.items():
+        if is_quick and short is None:
+            continue
+        settings = [f"--set={setting}" for setting in short or ()] if is_quick else []
+        arguments = [workload, "--target", *settings]
+        made = [
+            Contender(OURS, _script("ours", *arguments)),
+            *(peer for peer in (*_batched(arguments, False), _dynet(arguments)) if peer.name in peers),
+        ]
+        named = [replace(one, name=f"{workload}: {one.name}") for one in made]
+        contenders += named
+        ours, *others = (one.name for one in named)
+        comparisons.append(Comparison(f"{workload}: time to the fastest peer's", ours, others))
+        comparisons.append(Comparison(f"{workload}: epochs to {peers[0]}'s", ours, others[0], figure="epochs"))
+    return Case(
+        "training to the target of each config, as shipped, and by synchronous updates",
+        "time_s",
+        "s",
+        contenders,
+        comparisons,
+        rounds=1,
+        higher_is_better=False,
+        time_limit_s=3 * 3600,
     )

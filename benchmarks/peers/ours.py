@@ -15,7 +15,7 @@ from ampsim import blas
 blas.configure()
 
 import numpy as np  # noqa: E402  (after the BLAS has been chosen)
-from passes import arguments, make_task, overrides_of  # noqa: E402
+from passes import MISSED, arguments, make_task, overrides_of  # noqa: E402
 
 from ampsim.data.dataset import TRAIN, VALIDATION  # noqa: E402
 
@@ -32,10 +32,12 @@ def main() -> None:
     keys = task.data.splits[TRAIN].keys * len(trained)
     figures = {"keys_per_update": keys * task.learning_nodes / updates, "matmul_gflops": gflops()}
     if told.target:
-        (seen,) = (line for line in lines[-1:] if line["split"] == VALIDATION)
-        all_s = sum(line["duration_s"] for line in lines)
+        if "reached" not in summary:
+            sys.exit(MISSED.format(len(trained)))
+        seen = [line for line in lines if line["split"] == VALIDATION]
+        all_s = sum(line["duration_s"] for line in (*trained, *seen))
         figures |= {"time_s": summary["time_s"], "all_s": all_s, "epochs": len(trained)}
-        figures |= {"validation_loss": seen["loss"], "reached": int("reached" in summary)}
+        figures |= {"validation_loss": seen[-1]["loss"]}
     else:
         last = trained[-1]
         figures |= {"instances_per_s": last["instances"] / last["duration_s"]}

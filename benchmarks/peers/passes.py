@@ -13,6 +13,8 @@ from workload import WORKLOADS, Task
 
 from ampsim.data.dataset import TRAIN, VALIDATION, Instance
 
+MISSED = "the target was not reached in {} epochs: there is no time to it"
+
 
 @dataclass
 class Told:
@@ -74,7 +76,10 @@ def throughput(peer: Peer, task: Task) -> dict[str, float]:
 
 
 def to_target(peer: Peer, task: Task) -> dict[str, float]:
-    """Epochs, each with a validation pass, until the config's targets are reached; seconds of training, and of all."""
+    """Epochs, each with a validation pass, until the config's targets are reached; seconds of training, and of all.
+
+    Exits with a sentence if they are not.
+    """
     training = task.config.training
     seconds = all_s = 0.0
     for epoch in range(1, training.epochs + 1):
@@ -88,8 +93,8 @@ def to_target(peer: Peer, task: Task) -> dict[str, float]:
             found[name] <= target if name in ("loss", "mae") else found[name] >= target
             for name, target in ((name.removeprefix("validation."), t) for name, t in training.stop_at.items())
         ):
-            return {**figures, "reached": 1}
-    return {**figures, "reached": 0}
+            return figures
+    raise SystemExit(MISSED.format(epoch))
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
