@@ -38,7 +38,8 @@ class Workload:
 def _waves(size: int) -> list[str]:
     """So many instances in flight, in two halves, of which one goes in as the other comes home.
 
-    With more of them in flight their messages merge, and a node gets as many gradients before its update.
+    Where the halves merge on their way, an update is of both, where not, of one. With more in flight it would be of
+    more than the peers' at times.
     """
     return [f"training.max_active_keys={size}", f"training.inject_at_once={size // 2}"]
 
