@@ -12,7 +12,7 @@ def case(quick: bool) -> Case:
     """Instances per second of training, and the loss on the way."""
     made: Case = PEERS["training"](
         "babi15",
-        "training the graph network of 5 units on bAbI task 15, 100 questions an update",
+        "training the graph network of 5 units on bAbI task 15, 20 questions an update",
         full=9_000,
         quick=1_000,
         at_least=0.4,
