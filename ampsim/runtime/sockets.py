@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
@@ -54,6 +54,7 @@ class _Sockets:
         self.refused = Refusals()
         self._context = zmq.Context()
         self._poller = zmq.Poller()
+        self._ready: list[Any] = []  # what `wait` has found
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +82,8 @@ class _Sockets:
         polled = [(socket, zmq.POLLIN) for socket in sockets]
         left = MAX_DRAINED
         # To ask first costs less than the exception where there is nothing.
-        while left > 0 and (ready := zmq.zmq_poll(polled, 0)):
+        ready, self._ready = self._ready or zmq.zmq_poll(polled, 0), []
+        while ready:
             for socket, _ in ready:
                 frame = socket.recv(copy=False)
                 buffers = [frame.buffer]
@@ -91,6 +93,7 @@ class _Sockets:
                 self.bytes_received += sum([len(buffer) for buffer in buffers])
                 left -= 1
                 yield buffers
+            ready = zmq.zmq_poll(polled, 0) if left > 0 else []
 
     def _decoded(self, frames: Sequence[Buffer]) -> Bundle | None:
         try:
@@ -173,7 +176,8 @@ class DeviceSocket(_Sockets):
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something has come; whether it has."""
-        return bool(self._poller.poll(round(timeout_s * 1000)))
+        self._ready = self._poller.poll(round(timeout_s * 1000))
+        return bool(self._ready)
 
     def send(self, destination: str, bundle: Bundle) -> None:
         """Send a bundle to a peer, or to the controller."""

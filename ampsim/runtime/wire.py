@@ -1,8 +1,9 @@
 """The format on the wire: one multipart message carries a bundle. docs/protocol.md describes it.
 
-Frame 0 is a msgpack header. The small arrays of the bundle follow together in one frame, each at a multiple of 8
-bytes, and then each large one in a frame of its own, as they lie in memory. What arrives is checked against the header
-before an array is made of it; the arrays share memory with the frames. Nothing is pickled.
+Frame 0 is a msgpack header, which holds the small arrays of the bundle, one behind the other, each at a multiple of 8
+bytes; where they are many, they have a frame together. Then comes each large array in a frame of its own, as it lies in
+memory. What arrives is checked against the header before an array is made of it; the arrays share memory with what has
+come. Nothing is pickled.
 
 Most packets look like some packet before them but for the values: how a packet is described, and what a description
 means once it has been checked, is remembered.
@@ -26,6 +27,8 @@ DTYPES = frozenset({"<f4", "<f8", "<i8", "<i4", "|u1", "|b1"})
 
 LARGE_BYTES = 16 * 2**10
 """From this size on an array has a frame of its own, and is not copied; below, a frame costs more than a copy."""
+INLINE_BYTES = 64 * 2**10
+"""Up to this size the small arrays of a bundle are in its header; together beyond it, they have a frame."""
 ALIGNMENT = 8
 OWN_FRAME = -1
 REMEMBERED = 4096
@@ -58,7 +61,7 @@ class Bundle(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where an array of a packet lies: from `offset_bytes` on in its part of the shared frame, or OWN_FRAME."""
+    """Where an array of a packet lies: from `offset_bytes` on in its part of the shared bytes, or OWN_FRAME."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -67,7 +70,7 @@ class _Place(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """A packet but for its values: `shared_bytes` is its part of the shared frame, `frames` the number of its own."""
+    """A packet but for its values: `shared_bytes` is its part of the shared bytes, `frames` the number of its own."""
 
     description: bytes
     address: tuple[str | int, ...]
@@ -75,7 +78,7 @@ class _Layout(NamedTuple):
     shared_bytes: int
     frames: int
     gaps: tuple[bytes, ...]
-    """after each array that is in the shared frame, what fills up to a multiple of ALIGNMENT"""
+    """after each array that is in the shared bytes, what fills up to a multiple of ALIGNMENT"""
     is_simple: bool
     """nothing but small arrays, none empty or a single number, and no gaps"""
 
@@ -109,9 +112,10 @@ def encode(bundle: Bundle) -> list[Buffer]:
                 large.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             else:
                 shared += [array, gap]
-    frames: list[Buffer] = [msgpack.packb([PROTOCOL, bundle.kind, bundle.sender, bundle.body, runs])]
     joined = _joined(shared)
-    return [*frames, joined, *large] if joined else frames + large
+    inline = len(joined) <= INLINE_BYTES
+    header = [PROTOCOL, bundle.kind, bundle.sender, bundle.body, runs, joined if inline else None]
+    return [msgpack.packb(header), *large] if inline else [msgpack.packb(header), joined, *large]
 
 
 def decode(frames: Sequence[Buffer]) -> Bundle:
@@ -133,29 +137,31 @@ def _decode(frames: Sequence[Buffer]) -> Bundle:
     if not isinstance(header, list) or not header or header[0] != PROTOCOL:
         found = header[0] if isinstance(header, list) and header else header
         raise WireError(f"protocol version {PROTOCOL} expected, found {found!r}: use one version of ampsim everywhere")
-    _, kind, sender, body, described = header
+    _, kind, sender, body, described, inline = header
     if not isinstance(kind, str) or not isinstance(sender, str):
         raise WireError("kind and sender must be text")
+    if inline is not None and not isinstance(inline, bytes):
+        raise WireError(f"the small arrays must be bytes, found {type(inline).__name__}")
     runs = []
     for description, count in described:
         layout = _received.get(description) or _understand(description)
         if type(count) is not int or count < 1 or (count > 1 and not layout.shared_bytes and not layout.frames):
             raise WireError(f"no number of packets of a layout: {count!r}")
         runs.append((layout, count))
-    return Bundle(kind, sender, body, _packets(runs, frames))
+    return Bundle(kind, sender, body, _packets(runs, inline, frames))
 
 
-def _packets(runs: list[tuple[_Layout, int]], frames: Sequence[Buffer]) -> list[Packet]:
-    """The packets in the frames behind the header, of which all sizes are checked before anything is made."""
-    shared_bytes = sum([layout.shared_bytes * count for layout, count in runs])
-    own = 2 if shared_bytes else 1
+def _packets(runs: list[tuple[_Layout, int]], inline: Any, frames: Sequence[Buffer]) -> list[Packet]:
+    """The packets of a header with its `inline` bytes and frames; all sizes are checked before anything is made."""
+    own = 2 if inline is None else 1
     announced = own + sum([layout.frames * count for layout, count in runs])
     if announced != len(frames):
         raise WireError(f"the header announces {announced - 1} frames of arrays, {len(frames) - 1} came")
-    shared = frames[1] if shared_bytes else b""
+    shared = frames[1] if inline is None else inline
+    shared_bytes = sum([layout.shared_bytes * count for layout, count in runs])
     if len(shared) != shared_bytes:
-        raise WireError(f"the small arrays take {shared_bytes} bytes, their frame has {len(shared)}")
-    if shared_bytes and not np.ndarray((1,), np.int64, shared).flags.aligned:
+        raise WireError(f"the small arrays take {shared_bytes} bytes, there are {len(shared)} of them")
+    if inline is None and shared_bytes and not np.ndarray((1,), np.int64, shared).flags.aligned:
         # A frame may lie at any address; arithmetic on a misaligned array would be slow.
         shared = bytes(shared)
     packets: list[Packet] = []
@@ -173,7 +179,7 @@ def _packets(runs: list[tuple[_Layout, int]], frames: Sequence[Buffer]) -> list[
 
 
 def _run(layout: _Layout, count: int, shared: Buffer, position: int) -> Iterable[Packet]:
-    """`count` packets of a simple layout, one behind the other in the shared frame: cut from arrays of all of them."""
+    """`count` packets of a simple layout, one behind the other in the shared bytes: cut from arrays of all of them."""
     stacked = []
     for dtype, shape, _, offset in layout.places:
         inner = np.ndarray(shape, dtype, shared, position + offset).strides
@@ -183,7 +189,7 @@ def _run(layout: _Layout, count: int, shared: Buffer, position: int) -> Iterable
 
 
 def _one(layout: _Layout, shared: Buffer, position: int, frames: Sequence[Buffer], own: int) -> tuple[Array, ...]:
-    """The arrays of one packet: its part of the shared frame begins at `position`, its own frames at number `own`."""
+    """The arrays of one packet: its part of the shared bytes begins at `position`, its own frames at number `own`."""
     arrays = []
     for dtype, shape, size_bytes, offset in layout.places:
         if offset != OWN_FRAME:

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from ampsim.runtime import wire
 from ampsim.runtime.wire import (
     DTYPES,
+    INLINE_BYTES,
     LARGE_BYTES,
     LONGEST_REMEMBERED,
     MAX_DIMENSIONS,
@@ -56,7 +57,7 @@ def described(address, *specs):
 
 
 def one_array(dtype, shape, *frames):
-    return with_header([PROTOCOL, "messages", "d0", None, [[described(["node"], [dtype, shape]), 1]]], *frames)
+    return with_header([PROTOCOL, "messages", "d0", None, [[described(["node"], [dtype, shape]), 1]], None], *frames)
 
 
 @given(bundles)
@@ -115,16 +116,20 @@ def test_packets_that_look_alike_come_back_each_with_its_own_values(drawn):
 
 def test_many_small_arrays_go_together_and_large_ones_by_themselves():
     small, large = np.ones(3, np.float32), np.zeros(LARGE_BYTES, np.uint8)
-    frames = frames_of(Bundle("k", "s", None, [Packet(("a",), (small, large)), *[Packet(("a",), (small,))] * 50]))
-    assert len(frames) == 3
-    assert len(frames[0]) < 100
-    assert (len(frames[1]), len(frames[2])) == (51 * 16, LARGE_BYTES)
+    bundle = Bundle("k", "s", None, [Packet(("a",), (small, large)), *[Packet(("a",), (small,))] * 50])
+    header, own = frames_of(bundle)
+    assert 51 * 16 < len(header) < 51 * 16 + 100
+    assert len(own) == LARGE_BYTES
+    many = INLINE_BYTES // 16
+    header, together = frames_of(Bundle("k", "s", None, [Packet(("a",), (small,))] * (many + 1)))
+    assert len(header) < 100
+    assert len(together) == (many + 1) * 16
 
 
 @pytest.mark.parametrize("count", [0, -1, 2**40, 1.0, True, None, "1", [1]])
 def test_a_number_of_packets_that_nothing_bears_out_is_refused_without_room_being_made_for_it(count):
     for specs in ([], [["<f4", [0]]], [["<f4", [1]]]):
-        frames = with_header([PROTOCOL, "k", "s", None, [[described(["a"], *specs), count]]], bytes(8))
+        frames = with_header([PROTOCOL, "k", "s", None, [[described(["a"], *specs), count]], None], bytes(8))
         tracemalloc.start()
         try:
             with pytest.raises(WireError):
@@ -136,9 +141,9 @@ def test_a_number_of_packets_that_nothing_bears_out_is_refused_without_room_bein
 
 def test_what_is_remembered_of_descriptions_is_bounded():
     for number in range(REMEMBERED + 10):
-        decode(with_header([PROTOCOL, "k", "s", None, [[described([f"node{number}"]), 1]]]))
+        decode(with_header([PROTOCOL, "k", "s", None, [[described([f"node{number}"]), 1]], b""]))
         encode(Bundle("k", "s", None, [Packet((f"node{number}",), ())]))
-    decode(with_header([PROTOCOL, "k", "s", None, [[described(["x" * LONGEST_REMEMBERED]), 1]]]))
+    decode(with_header([PROTOCOL, "k", "s", None, [[described(["x" * LONGEST_REMEMBERED]), 1]], b""]))
     for memory in (wire._sent, wire._received):
         assert 0 < len(memory) <= REMEMBERED
         assert all(len(layout.description) <= LONGEST_REMEMBERED for layout in memory.values())
@@ -185,7 +190,8 @@ def decodes_or_is_refused(frames):
         return
     assert isinstance(received, Bundle)
     arrays = [array for packet in received.packets for array in packet.arrays]
-    assert 0 <= sum(map(len, frames[1:])) - sum(array.nbytes for array in arrays) < 8 * max(len(arrays), 1)
+    inline = msgpack.unpackb(frames[0], strict_map_key=False)[5] or b""
+    assert 0 <= len(inline) + sum(map(len, frames[1:])) - sum(array.nbytes for array in arrays) < 8 * (len(arrays) + 1)
     for packet in received.packets:
         assert all(array.dtype.str in DTYPES for array in packet.arrays)
 
@@ -212,7 +218,7 @@ def test_random_bytes_are_refused(frames):
     header=st.one_of(
         plain,
         st.lists(plain, max_size=6),
-        st.tuples(st.just(PROTOCOL), st.just("k"), st.just("s"), st.none(), plain),
+        st.tuples(st.just(PROTOCOL), st.just("k"), st.just("s"), st.none(), plain, plain),
         st.tuples(
             st.just(PROTOCOL),
             st.just("k"),
@@ -225,9 +231,10 @@ def test_random_bytes_are_refused(frames):
                         st.one_of(plain, st.lists(plain, max_size=2)),
                         st.one_of(plain, st.tuples(plain, plain)),
                     ),
-                    plain,
+                    st.one_of(plain, st.integers(1, 3)),
                 )
             ),
+            st.one_of(st.none(), st.binary(max_size=24), plain),
         ),
         st.tuples(
             st.just(PROTOCOL),
@@ -237,6 +244,7 @@ def test_random_bytes_are_refused(frames):
             st.tuples(
                 st.tuples(st.builds(described, st.just([]), st.tuples(st.sampled_from(sorted(DTYPES)), plain)), plain)
             ),
+            st.one_of(st.none(), st.binary(max_size=24)),
         ),
     ),
     frames=st.lists(st.binary(max_size=9), max_size=2),
@@ -258,7 +266,7 @@ def test_another_protocol_version_is_refused_with_both_numbers(version):
     [(lambda frames: frames[:-1], "1 frames of arrays, 0 came"), (lambda frames: [*frames, b"x"], "2 came")],
 )
 def test_too_few_or_too_many_frames_are_refused(change, text):
-    frames = frames_of(Bundle("k", "s", None, [Packet(("a",), (np.zeros(3),))]))
+    frames = frames_of(Bundle("k", "s", None, [Packet(("a",), (np.zeros(LARGE_BYTES // 8),))]))
     with pytest.raises(WireError, match=text):
         decode(change(frames))
 
@@ -294,12 +302,18 @@ def test_what_is_no_shape_is_refused(shape):
         decode(one_array("<f4", shape, b"1234"))
 
 
+@pytest.mark.parametrize("inline", [b"", bytes(7), bytes(9), bytes(16), "12345678", 8, [1], True])
+def test_small_arrays_that_the_header_does_not_hold_are_refused(inline):
+    with pytest.raises(WireError, match="the small arrays"):
+        decode(with_header([PROTOCOL, "k", "s", None, [[described(["a"], ["<i8", [1]]), 1]], inline]))
+
+
 def test_a_header_that_is_too_large_is_refused_before_it_is_read():
     with pytest.raises(WireError, match=f"{MAX_HEADER_BYTES} is the most"):
         decode([bytes(MAX_HEADER_BYTES + 1)])
 
 
-@pytest.mark.parametrize("header", [[PROTOCOL, 7, "d0", None, []], [PROTOCOL, "k", None, None, []]])
+@pytest.mark.parametrize("header", [[PROTOCOL, 7, "d0", None, [], b""], [PROTOCOL, "k", None, None, [], b""]])
 def test_kind_and_sender_must_be_text(header):
     with pytest.raises(WireError, match="kind and sender must be text"):
         decode(with_header(header))
