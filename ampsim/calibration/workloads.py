@@ -58,10 +58,9 @@ class Workload:
         dataset = self.data(max(2, round(self.examples * share)))
         graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
         spec = self._spec(graph, dataset)
-        plan = Plan(1, self.max_active_keys, inject_at_once=self.inject_at_once)
-        run = time_cluster(spec, graph, dataset, plan)
+        run = time_cluster(spec, graph, dataset, self._plan)
         timed_run = Timed([], run.controls, [], [])
-        for device, work in replay(spec, graph, dataset, plan, run).items():
+        for device, work in replay(spec, graph, dataset, self._plan, run).items():
             timed_run.samples.extend(timed(work, run, device))
             for handed, activity, samples in (
                 (work.sent, "send_s", timed_run.send),
@@ -70,6 +69,10 @@ class Workload:
                 counts = handed.bundles, handed.batches, handed.arrays, handed.size
                 samples.append((len(work.turns), *counts, run.spent_s(device, activity)))
         return timed_run
+
+    @property
+    def _plan(self) -> Plan:
+        return Plan(1, self.max_active_keys, inject_at_once=self.inject_at_once)
 
     def _spec(self, graph: Graph, dataset: Dataset) -> ClusterSpec:
         costs = graph.costs(dataset.spec.rows)
@@ -88,7 +91,7 @@ class Workload:
             log_interval_s=1.0,
             fingerprint=graph.fingerprint,
             records=True,
-            wave=self.inject_at_once,
+            wave=self._plan.wave,
         )
 
 

@@ -73,9 +73,13 @@ def records(experiment: Experiment) -> bool:
 
 def controller_core(experiment: Experiment, follows: bool = False) -> ControllerCore:
     """The controller of an experiment."""
+    return ControllerCore(plan(experiment), experiment.graph, placement(experiment), experiment.dataset, follows)
+
+
+def plan(experiment: Experiment) -> Plan:
+    """How long an experiment trains, and with how many instances in flight."""
     rules = experiment.config.training
-    plan = Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
-    return ControllerCore(plan, experiment.graph, placement(experiment), experiment.dataset, follows)
+    return Plan(rules.epochs, rules.max_active_keys, rules.stop_at, rules.inject_at_once)
 
 
 def cluster_spec(experiment: Experiment) -> ClusterSpec:
@@ -95,7 +99,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         fingerprint=experiment.graph.fingerprint,
         records=records(experiment),
         numerics=config.cluster.numerics,
-        wave=config.training.inject_at_once,
+        wave=plan(experiment).wave,
     )
 
 

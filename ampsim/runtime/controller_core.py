@@ -50,6 +50,11 @@ class Plan:
     stop_at: Mapping[str, float] = field(default_factory=dict)
     inject_at_once: int = 1
 
+    @property
+    def wave(self) -> int:
+        """How many instances are injected together: no more than may be in flight."""
+        return min(self.inject_at_once, self.max_active_keys)
+
 
 @dataclass(slots=True)
 class _InFlight:
@@ -121,7 +126,7 @@ class ControllerCore:
         self.epoch, self.split = following
         self._instances = self._dataset.instances(self.split, self.epoch)
         self._left = self._dataset.splits[self.split].keys
-        self._next_key += -self._next_key % self._plan.inject_at_once  # instances of one wave have one quotient
+        self._next_key += -self._next_key % self._plan.wave  # instances of one wave have one quotient
         self._sums = _Sums()
         self._size = self._done = 0
         actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
@@ -207,10 +212,10 @@ class ControllerCore:
         if self._follows:
             # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
             return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
-        if plan.inject_at_once == 1:
+        if plan.wave == 1:
             return min(free, self._left)
-        wave = min(plan.inject_at_once, plan.max_active_keys, self._left)
-        return wave if free >= wave else 0
+        size = min(plan.wave, self._left)
+        return size if free >= size else 0
 
     def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
         """Send the messages of some instances, those of one input together."""
