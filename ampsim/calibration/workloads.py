@@ -116,16 +116,16 @@ def workloads() -> Iterator[Workload]:
     yield Workload("mlp", narrow, _images(50), 2000, "momentum", 2, 4, max_batch=1)
     for batch, hidden in ((100, 128), (20, 128), (100, 64)):
         yield Workload("rnn", {"hidden": hidden}, _lists(batch), 60 * batch, "adam", 4, 4, max_batch=1)
-    for keys, at_once, examples in ((64, 16, 400), (8, 2, 40)):
+    for keys, at_once, examples in ((75, 25, 400), (8, 2, 40)):
         for hidden in (128, 32):
             sizes = {"embedding": hidden, "hidden": hidden}
             yield Workload("tree_lstm", sizes, trees, examples, "adam", 500, keys, at_once)
-    for keys, at_once, examples in ((64, 16, 400), (8, 2, 50)):
+    for keys, at_once, examples in ((60, 20, 400), (8, 2, 50)):
         for hidden in (100, 20):
             graph = {"hidden": hidden, "steps": 4}
             yield Workload("ggsnn", graph, molecules, examples, "adam", 64, keys, at_once)
     small = {"hidden": 5, "steps": 2, "readout": "node_selection"}
-    for keys, at_once, examples in ((32, 8, 600), (4, 1, 50)):
+    for keys, at_once, examples in ((60, 20, 2400), (4, 1, 50)):
         yield Workload("ggsnn", small, _questions, examples, "adam", 50, keys, at_once)
 
 
