@@ -27,15 +27,23 @@ from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import Graph, Target
 from ampsim.ir.node import TrainingSetup
+from ampsim.ir.structure import stack
 from ampsim.ops.optimizers import sgd
 from ampsim.ops.table import ArraySpec
 from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import Deliver, DeliverStructures
 from ampsim.runtime.launcher import child_environment, short_temporary_folder
-from ampsim.runtime.messages import MESSAGES, PacketReader, is_structure, structures_from_packet, to_packet
+from ampsim.runtime.messages import (
+    MESSAGES,
+    PacketReader,
+    is_structure,
+    structures_from_packet,
+    structures_to_packet,
+    to_packet,
+)
 from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
-from ampsim.runtime.wire import Bundle, Packet
+from ampsim.runtime.wire import Bundle
 
 HERE, THERE = "here", "there"
 PATIENCE_S = 30.0
@@ -85,7 +93,7 @@ class _Partner:
     def send(self, batches: Sequence[tuple[Target, Batch]], structures: int) -> float:
         """Hand out a bundle with these batches and so many structures; the seconds that it took."""
         began_s = thread_time()
-        packets = [Packet((instance, *STRUCTURE), tuple(STRUCTURE.values())) for instance in range(structures)]
+        packets = [structures_to_packet(stack({instance: STRUCTURE})) for instance in range(structures)]
         packets += [to_packet(*batch) for batch in batches]
         self.socket.send(self.other, Bundle(MESSAGES, self.name, None, packets))
         return thread_time() - began_s
@@ -152,8 +160,8 @@ def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, 
         sent_s.append(partner.send([(target, batch)] * batches, structures))
         received_s.append(partner.receive(graph)[1])
         round_s.append(perf_counter() - began_s)
-    size = batches * batch.size_bytes + structures * sum(array.nbytes for array in STRUCTURE.values())
-    counts = 1, batches + structures, 3 * batches + len(STRUCTURE) * structures, size
+    size = batches * batch.size_bytes + structures * stack({0: STRUCTURE}).size_bytes
+    counts = 1, batches + structures, 3 * (batches + structures), size
     send_s, receive_s = median(sent_s), median(received_s)
     times.send.append((*counts, send_s))
     times.receive.append((*counts, receive_s))
