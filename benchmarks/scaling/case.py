@@ -4,8 +4,8 @@ from ampsim.bench.case import Case, Comparison, Contender
 
 
 def case(quick: bool) -> Case:
-    """The main job against a bare loop over the same ops, and list reduction over max_active_keys and max_batch."""
-    images, lists = (1000, 400) if quick else (30_000, 10_000)
+    """The main job against a bare loop over the same ops, itself over max_active_keys, and trees over max_batch."""
+    images, trees = (1000, 100) if quick else (30_000, 2000)
     train = ["{python}", "-m", "ampsim.bench.train"]
     common = ["--set=cluster.clock=wall", "--set=training.epochs=1", "--set=training.stop_at={}"]
     mnist = [*common, f"--set=data.limit={images}"]
@@ -21,13 +21,13 @@ def case(quick: bool) -> Case:
     for keys in (1, 4, 16):
         settings = [*mnist, f"--set=training.max_active_keys={keys}"]
         contenders.append(Contender(f"perceptron: max_active_keys {keys}", [*train, "mnist-mlp-2-devices", *settings]))
-    for batch in (1, 64):
-        settings = [*common, f"--set=data.limit={lists}", f"--set=cluster.max_batch={batch}"]
+    for batch in (16, 512):
+        settings = [*common, f"--set=data.limit={trees}", f"--set=cluster.max_batch={batch}"]
         contenders.append(Contender(f"trees: max_batch {batch}", [*train, "sst-tree-lstm", *settings], data=["sst"]))
     comparisons += [
         Comparison("max_active_keys 4 to 1", "perceptron: max_active_keys 4", "perceptron: max_active_keys 1"),
         Comparison("max_active_keys 16 to 4", "perceptron: max_active_keys 16", "perceptron: max_active_keys 4"),
-        Comparison("trees, max_batch 64 to 1", "trees: max_batch 64", "trees: max_batch 1"),
+        Comparison("trees, max_batch 512 to 16", "trees: max_batch 512", "trees: max_batch 16"),
     ]
     return Case(
         title="training over devices, max_active_keys and max_batch, and against a bare NumPy loop",
