@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from itertools import repeat
 from typing import final
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction, total_rows
 from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
-from ampsim.ir.store import admit
+from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
 
@@ -49,7 +48,7 @@ class Phi(Node):
 
     def __init__(self, spec: PhiSpec) -> None:
         self.name, self._spec = spec.name, spec
-        self._origin: dict[int, int] = {}
+        self._origin = RowStore()
 
     def held(self) -> list[int]:
         return list(self._origin)
@@ -59,9 +58,9 @@ class Phi(Node):
             return Answer([Emission(direction, 0, batch)])
         keys = self._spec.schema.keys(batch.states)
         if direction is Direction.FORWARD:
-            admit(self._origin, keys, repeat(port))
+            self._origin.put(keys, batch.rows, (), port)
             return Answer([Emission(direction, 0, batch)])
-        ports = np.array(list(map(self._origin.pop, keys)))
+        _, _, ports = self._origin.take(keys)
         return Answer(
             [
                 Emission(direction, int(origin), self._spec.home(int(origin), part))

@@ -10,13 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ampsim.ir.arena import Arena
-from ampsim.ir.batch import Batch, chosen_rows, row_numbers, single_rows, total_rows
+from ampsim.ir.batch import Batch, chosen_rows, row_numbers, total_rows
 from ampsim.ops.table import Array, Arrays
 
 _T = TypeVar("_T")
@@ -30,10 +29,15 @@ class UnknownState(KeyError):
     """A message with a state of which nothing is kept."""
 
 
+LARGE_BATCH = 16
+"""Messages from which on a batch is kept as one, until messages are asked for that are not all of it."""
+
+
 @dataclass(slots=True)
 class _Block:
     """What came in one batch, and how many of its messages are still wanted."""
 
+    keys: list[int]
     arrays: Arrays
     rows: Array
     tag: int
@@ -67,13 +71,15 @@ def admit(known: dict[int, _T], keys: list[int], values: Iterable[_T]) -> None:
 class RowStore:
     """Arrays by key, put and taken in batches of any make-up; `tag` is an int kept with every batch.
 
-    Messages are numbered as they are put, and a dictionary has the number of each key. `row_bytes` are counted for
-    every row on top of what the arrays take: on shapes alone, where payloads are missing among them.
+    Messages are numbered as they are put, and a dictionary has the number of each key. A large batch is not looked into
+    before it must be: most come out again as they went in, and are known by their first key. On shapes alone, where
+    there are no arrays, `row_bytes` and `message_bytes` say what a row and a message would take.
     """
 
-    def __init__(self, row_bytes: int = 0) -> None:
-        self._row_bytes = row_bytes
+    def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
+        self._row_bytes, self._message_bytes = row_bytes, message_bytes
         self._numbers: dict[int, int] = {}
+        self._whole: dict[int, int] = {}  # of large batches: first key, number of the first message
         self._blocks: list[_Block] = []
         self._firsts: list[int] = []
         self._arena = Arena()
@@ -81,34 +87,52 @@ class RowStore:
         self.size_bytes = 0
 
     def __len__(self) -> int:
+        self._look_into_all()
         return len(self._numbers)
 
     def __contains__(self, key: int) -> bool:
+        self._look_into_all()
         return key in self._numbers
 
     def holds(self, keys: list[int]) -> Array:
         """Which keys are kept: bool[n]."""
+        if self._find_whole(keys) >= 0:
+            return np.ones(len(keys), bool)
+        self._look_into_all()
         return np.fromiter(map(self._numbers.__contains__, keys), bool, len(keys))
 
     def __iter__(self) -> Iterator[int]:
         """The keys that are kept now, oldest first."""
-        return iter(self._numbers)
+        self._look_into_all()
+        return iter(sorted(self._numbers, key=self._numbers.__getitem__))
 
     def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
-        """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState.
+        """Keep `arrays`, `rows[i]` rows under `keys[i]`. Raises DuplicateState, of a large batch maybe later.
 
         The first axis of an array has all rows of all messages, or the messages (`[sum(rows), ...]` or `[n, ...]`);
         which, its length tells, since a message has at least one row. Types and shapes beyond it never change.
         """
         first, count = self._next, len(keys)
-        admit(self._numbers, keys, range(first, first + count))
-        self._blocks.append(_Block(arrays, rows, tag, count))
+        if keys[0] in self._whole:
+            raise DuplicateState(keys[0])
+        if count < LARGE_BATCH:
+            admit(self._numbers, keys, range(first, first + count))
+        elif keys[0] in self._numbers:
+            raise DuplicateState(keys[0])
+        else:
+            self._whole[keys[0]] = first
+        self._blocks.append(_Block(keys, arrays, rows, tag, count))
         self._firsts.append(first)
         self._next += count
         self._count(rows, arrays, 1)
 
     def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
+        at = self._find_whole(keys)
+        if at >= 0:
+            del self._whole[keys[0]]
+            return self._take_from(at, self._blocks[at].rows, self._blocks[at].arrays)
+        self._look_into_all()
         try:
             numbers = list(map(self._numbers.pop, keys))
         except KeyError as error:
@@ -126,6 +150,23 @@ class RowStore:
         self._count(taken[0], taken[1], -1)
         return taken
 
+    def _find_whole(self, keys: list[int]) -> int:
+        """The place of the block that is a large batch of these very keys; -1 if there is none."""
+        if not self._whole:
+            return -1
+        first = self._whole.get(keys[0])
+        if first is None:
+            return -1
+        at = bisect_right(self._firsts, first) - 1
+        return at if self._blocks[at].keys == keys else -1
+
+    def _look_into_all(self) -> None:
+        """Note the number of every key. Raises DuplicateState."""
+        for first in self._whole.values():
+            block = self._blocks[bisect_right(self._firsts, first) - 1]
+            admit(self._numbers, block.keys, range(first, first + len(block.keys)))
+        self._whole.clear()
+
     def _take_from(self, at: int, rows: Array, arrays: Arrays) -> tuple[Array, Arrays, Array]:
         """Forget messages of one block, and the block with its last one."""
         block = self._blocks[at]
@@ -136,7 +177,9 @@ class RowStore:
         return rows, arrays, np.full(len(rows), block.tag)
 
     def _count(self, rows: Array, arrays: Arrays, sign: int) -> None:
-        size = self._row_bytes and self._row_bytes * total_rows(rows)
+        size = self._message_bytes * len(rows)
+        if self._row_bytes:
+            size += self._row_bytes * total_rows(rows)
         for array in arrays:
             size += array.nbytes
         self.size_bytes += sign * size
@@ -146,61 +189,20 @@ class RowStore:
         arena = self._arena
         for first, block in zip(self._firsts, self._blocks, strict=True):
             if not arena.has_room(first, block.rows):
-                numbers = np.fromiter(self._numbers.values(), np.int64, len(self._numbers))
-                kept = numbers[: np.searchsorted(numbers, arena.end)]  # those of the arena: the oldest
+                kept = {key: number for key, number in self._numbers.items() if number < arena.end}
+                numbers = np.array(list(kept.values()), np.int64)
                 inside = taken < arena.end
-                wanted = np.sort(np.concatenate([kept, taken[inside]]))
+                wanted = np.sort(np.concatenate([numbers, taken[inside]]))
                 start = arena.make_room(wanted, first, block.rows)
-                self._numbers.update(
-                    zip(list(self._numbers)[: len(kept)], (start + np.searchsorted(wanted, kept)).tolist(), strict=True)
-                )
+                moved = start + np.searchsorted(wanted, numbers)
+                self._numbers.update(zip(kept, moved.tolist(), strict=True))
                 taken = np.where(inside, start + np.searchsorted(wanted, taken), taken)
             arena.append(first, block.rows, block.arrays, block.per_message, block.tag)
         self._blocks, self._firsts = [], []
         return taken
 
 
-class RowCounts:
-    """What a RowStore is on shapes alone: for each key its number of rows and the tag, and no arrays.
-
-    `row_bytes` and `message_bytes` are what the arrays would take.
-    """
-
-    def __init__(self, row_bytes: int = 0, message_bytes: int = 0) -> None:
-        self._row_bytes, self._message_bytes = row_bytes, message_bytes
-        self._kept: dict[int, tuple[int, int]] = {}
-        self._multiple = False  # whether there ever was a message of several rows
-        self.size_bytes = 0
-
-    def __iter__(self) -> Iterator[int]:
-        """The keys that are kept now, oldest first."""
-        return iter(self._kept)
-
-    def holds(self, keys: list[int]) -> Array:
-        """Which keys are kept: bool[n]."""
-        return np.fromiter(map(self._kept.__contains__, keys), bool, len(keys))
-
-    def put(self, keys: list[int], rows: Array, arrays: Arrays, tag: int = 0) -> None:
-        """Keep `rows[i]` and the tag under `keys[i]`. Raises DuplicateState."""
-        admit(self._kept, keys, zip(rows.tolist(), repeat(tag), strict=False))
-        self._multiple = self._multiple or total_rows(rows) != len(keys)
-        self.size_bytes += total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
-
-    def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
-        """Rows and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
-        try:
-            kept = np.array(list(map(self._kept.pop, keys)), np.int64)
-        except KeyError as error:
-            raise UnknownState(error.args[0]) from None
-        rows = kept[:, 0]
-        if not self._multiple:
-            rows = single_rows(len(keys))
-        self.size_bytes -= total_rows(rows) * self._row_bytes + len(keys) * self._message_bytes
-        return rows, (), kept[:, 1]
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """Messages of which every port has come: `arrays` are those of all ports, side by side."""
 
     states: Array
@@ -216,9 +218,7 @@ class Join:
     """
 
     def __init__(self, ports: int, row_bytes: Sequence[int] | None = None) -> None:
-        self._stores: Sequence[RowStore | RowCounts] = ()
-        if ports > 1:
-            self._stores = [RowStore() for _ in range(ports)] if row_bytes is None else [*map(RowCounts, row_bytes)]
+        self._stores = [RowStore(size) for size in row_bytes or [0] * ports] if ports > 1 else []
 
     @property
     def size_bytes(self) -> int:

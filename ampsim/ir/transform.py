@@ -12,7 +12,7 @@ import numpy as np
 from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
-from ampsim.ir.store import RowCounts, RowStore
+from ampsim.ir.store import RowStore
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.saved import saved_bytes
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Op
@@ -85,7 +85,7 @@ class PayloadTransform(Node):
         self._join = setup.join(spec.inputs)
         self._join_back = setup.join([gradients_of(payload) for payload in outputs])
         saved = () if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)
-        self._cache = RowCounts(*saved) if saved else RowStore()
+        self._cache = RowStore(*saved)
         self._between_instances = len(spec.schema.fields) > 1
         self._latest = -1
         self._wanted = tuple(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.store import DuplicateState, RowCounts, RowStore, UnknownState
+from ampsim.ir.store import LARGE_BATCH, DuplicateState, RowStore, UnknownState
 
 
 def two_arrays(rows: int, start: int = 0):
@@ -21,7 +21,7 @@ def slices(rows, arrays):
 
 
 @st.composite
-def makeups(draw, most: int = 10):
+def makeups(draw, most: int = 3 * LARGE_BATCH):
     """Keys in one order and cut into batches, and again in another order with other cuts."""
     keys = draw(st.lists(st.integers(0, 2**62), min_size=1, max_size=most, unique=True))
 
@@ -88,9 +88,9 @@ def test_size_is_that_of_the_messages_that_are_kept():
 
 
 @given(makeups(), st.randoms(use_true_random=False))
-def test_counts_of_rows_are_kept_as_the_rows_themselves_are(makeup, random):
+def test_on_shapes_alone_rows_are_kept_as_with_arrays(makeup, random):
     (values, numbers), puts, takes = two_arrays(1), *makeup
-    store, counts = RowStore(), RowCounts(values.nbytes + numbers.nbytes)
+    store, counts = RowStore(), RowStore(values.nbytes + numbers.nbytes)
     for tag, keys in enumerate(puts):
         rows = np.array([random.randrange(2, 4) for _ in keys])
         store.put(keys, rows, two_arrays(rows.sum()), tag)
@@ -104,13 +104,45 @@ def test_counts_of_rows_are_kept_as_the_rows_themselves_are(makeup, random):
     assert (list(counts), counts.size_bytes) == ([], 0)
 
 
-def test_counts_are_refused_as_rows_are():
-    counts = RowCounts()
-    counts.put([1, 2], np.array([1, 1]), ())
+def test_on_shapes_alone_a_state_is_refused_as_with_arrays():
+    shapes = RowStore(8, 4)
+    shapes.put([1, 2], np.array([1, 1]), ())
+    assert shapes.size_bytes == 24
     with pytest.raises(DuplicateState, match="2"):
-        counts.put([2], np.array([1]), ())
+        shapes.put([2], np.array([1]), ())
     with pytest.raises(UnknownState, match="7"):
-        counts.take([1, 7])
+        shapes.take([1, 7])
+
+
+LARGE = list(range(100, 100 + LARGE_BATCH))
+
+
+def test_a_large_batch_comes_out_whole_in_parts_or_with_others():
+    for taken in (LARGE, LARGE[::-1], LARGE[:5], [*LARGE, 7], [7]):
+        store, arrays = RowStore(), two_arrays(LARGE_BATCH)
+        store.put(LARGE, np.ones(LARGE_BATCH, int), arrays, 3)
+        store.put([7], np.array([1]), two_arrays(1, 50), 4)
+        assert store.holds(LARGE).all()
+        _, (_, numbers), tags = store.take(taken)
+        assert numbers.tolist() == [50 if key == 7 else key - 100 for key in taken]
+        assert tags.tolist() == [4 if key == 7 else 3 for key in taken]
+        assert list(store) == [key for key in [*LARGE, 7] if key not in taken]
+
+
+@pytest.mark.parametrize(("first", "again"), [(LARGE, LARGE), (LARGE[:1], LARGE), (LARGE, LARGE[:1])])
+def test_a_large_batch_that_begins_with_a_state_that_is_there_is_refused(first, again):
+    store = RowStore()
+    store.put(first, np.ones(len(first), int), ())
+    with pytest.raises(DuplicateState, match="100"):
+        store.put(again, np.ones(len(again), int), ())
+
+
+def test_a_state_that_is_twice_in_large_batches_is_refused_once_they_are_looked_into():
+    store = RowStore()
+    store.put(LARGE, np.ones(LARGE_BATCH, int), ())
+    store.put(LARGE[1:] + LARGE[1:2], np.ones(LARGE_BATCH, int), ())
+    with pytest.raises(DuplicateState, match="101"):
+        store.take(LARGE[2:])
 
 
 @pytest.mark.parametrize("again", [[1], [4, 1], [5, 5]])
