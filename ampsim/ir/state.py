@@ -56,10 +56,14 @@ class StateSchema:
 
     def packed(self, states: Array) -> Array:
         """`int64[n, fields]` to `int64[n]`, equal where the states are equal."""
-        keys: Array = states[:, 0]
-        for column, field in enumerate(self.fields[1:], start=1):
-            keys = (keys << field.bits) | states[:, column]
+        keys: Array = states[:, 0] if len(self.fields) == 1 else states @ self._weights
         return keys
+
+    @cached_property
+    def _weights(self) -> Array:
+        """What each field counts in a packed state: 2 to the power of the bits behind it."""
+        behind = np.cumsum([0, *(field.bits for field in self.fields[:0:-1])])[::-1]
+        return np.left_shift(1, behind)
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""

@@ -184,7 +184,7 @@ class StructureTable:
         """Room for `size` more values: what is still there moves together, into a larger buffer if need be."""
         slots = np.flatnonzero(self._instances >= 0)
         live = int(np.maximum(self._places[slots, :, 1], 0).sum())
-        buffer = np.zeros(max(len(self._buffer), 2 * (live + size)), np.int64)
+        buffer = np.zeros(max(len(self._buffer), 8 * (live + size)), np.int64)
         self._end = 0
         for slot in slots.tolist():
             for place in self._places[slot]:

@@ -124,8 +124,11 @@ class _Port:
         return concatenate(taken), parts
 
 
-_Urgency = tuple[int, bool, int, Direction, int]
-"""Wave, whether it comes second, place of the node on the way, direction, port: no two targets of a wave share it."""
+_Place = tuple[bool, int, Direction, int]
+"""Whether it comes second, rank of the node on the way, direction, port: no two targets share it."""
+
+_Urgency = tuple[int, _Place]
+"""Wave, and a target's place in it."""
 
 
 class Waves(Queues):
@@ -138,6 +141,7 @@ class Waves(Queues):
     def __init__(self, ranks: Mapping[str, int], max_batch: int, wave: int = 1) -> None:
         self._ranks, self._max_batch, self._wave = ranks, max_batch, wave
         self._waves = wave > 1
+        self._places: dict[Target, _Place] = {}
         self._ports: dict[_Urgency, _Port] = {}
         self._heap: list[_Urgency] = []
         self._arrivals = count()
@@ -148,15 +152,20 @@ class Waves(Queues):
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
         wave = batch.states.item(0) // self._wave if self._waves else 0
-        backward = target.direction is Direction.BACKWARD
-        rank = self._ranks[target.node]
-        urgency = wave, backward == self._waves, -rank if backward else rank, target.direction, target.port
+        urgency = wave, self._places.get(target) or self._place(target)
         port = self._ports.get(urgency)
         if port is None:
             port = self._ports[urgency] = _Port(target)
             heappush(self._heap, urgency)
         port.put(batch, entry, next(self._arrivals))
         self.messages += len(batch)
+
+    def _place(self, target: Target) -> _Place:
+        backward = target.direction is Direction.BACKWARD
+        rank = self._ranks[target.node]
+        place = backward == self._waves, -rank if backward else rank, target.direction, target.port
+        self._places[target] = place
+        return place
 
     def take(self) -> Taken | None:
         """The most urgent messages; None if nothing waits."""
