@@ -63,7 +63,8 @@ class StateSchema:
     def _weights(self) -> Array:
         """What each field counts in a packed state: 2 to the power of the bits behind it."""
         behind = np.cumsum([0, *(field.bits for field in self.fields[:0:-1])])[::-1]
-        return np.left_shift(1, behind)
+        weights: Array = np.left_shift(1, behind)
+        return weights
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""

@@ -13,7 +13,7 @@ def case(quick: bool) -> Case:
     made: Case = PEERS["training"](
         "list-reduction",
         "training the recurrent network of 128 units on list reduction, minibatches of 100",
-        full=100_000,
+        full=40_000,
         quick=10_000,
         at_least=0.9,
         is_quick=quick,

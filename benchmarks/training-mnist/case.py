@@ -13,7 +13,7 @@ def case(quick: bool) -> Case:
     made: Case = PEERS["training"](
         "mnist",
         "training the perceptron of 3 x 784 units on MNIST, minibatches of 100",
-        full=50_000,
+        full=20_000,
         quick=2_000,
         at_least=0.95,
         is_quick=quick,

@@ -13,7 +13,7 @@ def case(quick: bool) -> Case:
     made: Case = PEERS["training"](
         "qm9",
         "training the graph network of 100 units on QM9, 20 molecules an update",
-        full=6_000,
+        full=4_000,
         quick=200,
         at_least=0.6,
         is_quick=quick,

@@ -13,7 +13,7 @@ def case(quick: bool) -> Case:
     made: Case = PEERS["training"](
         "sst",
         "training the Tree-LSTM of 128 units on the Stanford Sentiment Treebank, 25 trees an update",
-        full=4_000,
+        full=3_000,
         quick=100,
         at_least=0.7,
         is_quick=quick,
