@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -166,3 +167,30 @@ def test_a_state_of_which_nothing_is_kept_is_refused_by_its_key(keys):
     store.put([1, 2], np.array([1, 1]), two_arrays(2))
     with pytest.raises(UnknownState, match=str(keys[-1])):
         store.take(keys)
+
+
+@pytest.mark.parametrize("most_rows", [1, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_kept_stays_right_however_much_comes_and_goes(seed, most_rows):
+    """Batches of many sizes, messages taken from several at once, more than ever lie there at one time."""
+    random, store, naive = Random(seed), RowStore(), {}
+    for tag in range(200):
+        keys = [1000 * tag + number for number in range(random.choice([1, 3, 20, 60]))]
+        rows = np.array([random.randint(1, most_rows) for _ in keys])
+        per_message = np.arange(len(keys)) + 1000 * tag
+        arrays = (
+            (*two_arrays(rows.sum(), 100 * tag), per_message) if most_rows > 1 else two_arrays(len(keys), 100 * tag)
+        )
+        if most_rows > 1 and len(keys) == rows.sum():
+            continue  # which of the arrays have the rows could not be told
+        store.put(keys, rows, arrays, tag)
+        pieces = slices(rows, arrays[:2])
+        naive.update((key, (pieces[i], per_message[i], tag)) for i, key in enumerate(keys))
+        while len(naive) > random.randrange(150):
+            taken = random.sample(sorted(naive), random.randint(1, len(naive)))
+            rows, (values, numbers, *others), tags = store.take(taken)
+            expected = [naive.pop(key) for key in taken]
+            assert slices(rows, (values, numbers)) == [piece for piece, _, _ in expected]
+            assert [array.tolist() for array in others] == ([[own for _, own, _ in expected]] if others else [])
+            assert tags.tolist() == [tag for _, _, tag in expected]
+    assert sorted(store) == sorted(naive)
