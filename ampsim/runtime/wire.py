@@ -31,7 +31,7 @@ INLINE_BYTES = 64 * 2**10
 """Up to this size the small arrays of a bundle are in its header; together beyond it, they have a frame."""
 ALIGNMENT = 8
 OWN_FRAME = -1
-REMEMBERED = 4096
+REMEMBERED = 512
 """Descriptions of packets remembered at most, each way; then all are forgotten."""
 LONGEST_REMEMBERED = 512
 """Bytes of a description that is remembered."""
