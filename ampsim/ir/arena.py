@@ -73,8 +73,9 @@ class Arena:
         """
         kept, arrays, tags = self.gather(wanted)
         messages, total = len(kept) + len(rows), total_rows(kept) + total_rows(rows)
-        if 2 * max(messages, total) > self._row_room:
-            self._row_room = max(FIRST_MESSAGES, 4 * max(messages, total))
+        needed = max(messages, total)
+        if 4 * needed > 3 * self._row_room:  # the next move is to be a quarter of the room away at least
+            self._row_room = max(FIRST_MESSAGES, 2 * needed)
             self._rows, self._tags, self._starts = (np.zeros(self._row_room, np.int64) for _ in range(3))
             self._arrays = []
         self._first = self.end = number - len(kept)
