@@ -22,6 +22,7 @@ from ampsim.data import DATASETS
 from ampsim.data.dataset import Dataset
 from ampsim.errors import BadInput
 from ampsim.ir.graph import Graph
+from ampsim.ir.replicas import replicated
 from ampsim.models import BUILT_IN
 from ampsim.ops.optimizers import OPTIMIZERS
 from ampsim.sim.profile import DeviceProfile
@@ -72,6 +73,8 @@ def _experiment(document: Document, import_paths: list[str]) -> Experiment:
     dataset = _dataset(document, data)
     model = choose(document, ("model",), "model", BUILT_IN, ours=1, import_paths=import_paths)
     graph = _graph(document, model, dataset, import_paths)
+    if graph is not None and config is not None:
+        graph = replicated(graph, config.training.replicas, config.training.share_gradients)
     optimizer = choose(document, ("training", "optimizer"), "optimizer", OPTIMIZERS)
     devices = place(document, graph, dataset.spec.rows if dataset else 1, import_paths)
     check_network(document, config, graph, devices)

@@ -162,7 +162,7 @@ def exchanges(graph: Graph, placed: Mapping[str, PlacedDevice]) -> dict[tuple[st
 def _exchanges(graph: Graph, host: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for source, target in graph.edges.items():
         if source.node == CONTROLLER:
-            yield CONTROLLER, host[target.node], f"input {graph.inputs[source.number]!r} -> {target.node}"
+            yield CONTROLLER, host[target.node], f"input {graph.entries[source.number]!r} -> {target.node}"
         else:
             yield host[source.node], host[target.node], f"{source.node} -> {target.node}"
     for name, spec in graph.nodes.items():

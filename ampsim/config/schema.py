@@ -142,6 +142,17 @@ class Training(Section):
     learning_rate_decay: float = Field(
         default=1.0, gt=0, le=1, description="what the learning rate is multiplied by after each epoch"
     )
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="how many copies of the whole model there are, each for every n-th wave of instances; those of a "
+        "node are called <node>_0, <node>_1, ..., and their parameters are averaged at the end of an epoch",
+    )
+    share_gradients: bool = Field(
+        default=False,
+        description="whether nodes that stand for one (replicas) send each other the gradient of every update",
+    )
     epochs: int = Field(ge=1, description="how often the training set is gone through, at most")
     stop_at: StopAt = Field(default={}, description="stop after the epoch in which these values are reached")
 

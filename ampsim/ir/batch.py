@@ -24,6 +24,8 @@ class Direction(IntEnum):
     """against the edges, carrying the gradient of a forward message"""
     INFERENCE = 2
     """with the edges, forward only: nothing is kept and nothing comes back"""
+    UPDATE = 3
+    """from a replica to those that stand for the same node: the gradient of an update; nothing comes back"""
 
     # Directions are in the keys of every queue: an enum's own hash, a Python function, costs more than the look-up.
     __hash__ = int.__hash__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -29,7 +29,8 @@ class Port(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where a message goes: FORWARD and INFERENCE to an input port, BACKWARD to an output port."""
+    """Where a message goes: FORWARD and INFERENCE to an input port, BACKWARD to an output port, UPDATE to a replica,
+    which numbers the others that stand for the same node."""
 
     node: str
     port: int
@@ -42,7 +43,9 @@ class Graph:
 
     `inputs` names what the controller injects; `nodes` is in topological order (but for the edges that go back);
     `edges` leads from output ports to input ports, one to one. `replicas` are groups of nodes that stand for one, each
-    for some of the instances: their parameters are averaged at the end of an epoch.
+    for some of the instances: their parameters are averaged at the end of an epoch. With `shares`, each also
+    takes in the gradient of every update of the others. A whole graph may stand there in several `copies`, one after
+    the other, each with all the inputs.
     """
 
     inputs: tuple[str, ...]
@@ -50,6 +53,8 @@ class Graph:
     edges: Mapping[Port, Port]
     schema: StateSchema
     replicas: tuple[tuple[str, ...], ...] = ()
+    shares: bool = False
+    copies: int = 1
     _sources: dict[Port, Port] = field(init=False, repr=False, compare=False, default_factory=dict)
     _payloads: dict[Target, Payload] = field(init=False, repr=False, compare=False, default_factory=dict)
     _targets: dict[tuple[str, int, Direction], Target] = field(
@@ -66,19 +71,49 @@ class Graph:
             for port, payload in enumerate(spec.outputs):
                 learns = spec.parameterised or any(spec.wanted)
                 self._payloads[Target(name, port, Direction.BACKWARD)] = gradients_of(payload) if learns else ()
+        for name, others in self._siblings.items():
+            for port in range(len(others)):
+                self._payloads[Target(name, port, Direction.UPDATE)] = self.nodes[name].gradient_payload
         self._row_bytes.update((target, payload_bytes(payload)) for target, payload in self._payloads.items())
 
     def target(self, node: str, direction: Direction, port: int) -> Target:
         """Where a message goes that leaves `node` by `port` in `direction`."""
         found = self._targets.get((node, port, direction))
         if found is None:
-            ports = self._sources if direction is Direction.BACKWARD else self.edges
-            found = self._targets[node, port, direction] = Target(*ports[Port(node, port)], direction)
+            if direction is Direction.UPDATE:
+                to = self._siblings[node][port]
+                leads_to = Port(to, self._siblings[to].index(node))
+            else:
+                leads_to = (self._sources if direction is Direction.BACKWARD else self.edges)[Port(node, port)]
+            found = self._targets[node, port, direction] = Target(*leads_to, direction)
         return found
+
+    @property
+    def sharing(self) -> Collection[str]:
+        """The nodes that send the gradients of their updates to replicas."""
+        return self._siblings.keys()
+
+    @cached_property
+    def _siblings(self) -> dict[str, list[str]]:
+        """Of each node that shares its gradients, the others that stand for the same."""
+        groups = self.replicas if self.shares else ()
+        return {name: [other for other in group if other != name] for group in groups for name in group}
 
     def payload(self, target: Target) -> Payload | None:
         """The arrays of a message to `target`; None if there is no such port."""
         return self._payloads.get(target)
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """The controller's output ports: the input that goes out by each, with the number of the copy, if any."""
+        if self.copies == 1:
+            return self.inputs
+        return tuple(f"{name}_{copy}" for copy in range(self.copies) for name in self.inputs)
+
+    def nodes_of_copy(self, copy: int) -> Sequence[str]:
+        """The nodes of one of the graph's copies."""
+        size = len(self.nodes) // self.copies
+        return list(self.nodes)[copy * size : (copy + 1) * size]
 
     @cached_property
     def ranks(self) -> Mapping[str, int]:
@@ -113,7 +148,14 @@ class Graph:
     def fingerprint(self) -> str:
         """Equal for equal graphs, in every process: by it a device knows that it built the controller's graph."""
         text = repr(
-            (self.inputs, [_describe(spec) for spec in self.nodes.values()], sorted(self.edges.items()), self.replicas)
+            (
+                self.inputs,
+                [_describe(spec) for spec in self.nodes.values()],
+                sorted(self.edges.items()),
+                self.replicas,
+                self.shares,
+                self.copies,
+            )
         )
         return sha256(text.encode()).hexdigest()
 

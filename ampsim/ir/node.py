@@ -141,6 +141,11 @@ class NodeSpec(ABC):
         """Work of one forward and of one backward batch of `rows` rows."""
 
     @property
+    def gradient_payload(self) -> Payload:
+        """What the gradient of an update carries to a replica."""
+        return ()
+
+    @property
     def parameter_values(self) -> int:
         """How many numbers the node's parameters have together."""
         return 0

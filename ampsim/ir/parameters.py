@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from ampsim.ir.gradient_exchange import GradientFormat, Gradients
 from ampsim.ops.optimizers import VALUE_BYTES, Optimizer
 from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
@@ -25,6 +26,9 @@ class ParameterSet:
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
     stays as it is. The first values are those of the op, times `gain`. Without `arithmetic` there are no values, and
     updates are only counted.
+
+    Where the node has replicas that it `shares` with, the gradients of its own updates are kept until they are taken,
+    to be sent; those of the others wait until `apply_received`.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class ParameterSet:
         learning_rate_decay: float = 1.0,
         gain: float = 1.0,
         arithmetic: bool = True,
+        shares: bool = False,
     ) -> None:
         self.values: dict[str, Array] = {
             name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape) * np.float32(gain)
@@ -54,43 +59,84 @@ class ParameterSet:
             name: optimizer.initial_state(value) for name, value in self.values.items()
         }
         self._gradients: dict[str, Array | RowGradient] = {}
-        self._accumulated = 0
+        self._accumulated = self._rows = 0
+        self._format = GradientFormat(specs)
+        self._arithmetic, self._shares = arithmetic, shares
+        self._outgoing: list[tuple[int, Arrays]] = []
+        self._received: list[tuple[int, Arrays]] = []
+        self.own_updates = self.received_updates = 0
+        """Updates whose gradients were to be sent, and those that others have sent, so far."""
 
     def assign(self, values: Mapping[str, Array]) -> None:
         """Replace the values, as averaging replicas does; counts as no update, and keeps the optimizer's state."""
         self.values = {name: values[name] for name in self.values}
 
-    def accumulate(self, gradients: Mapping[str, Array | RowGradient], messages: int) -> None:
-        """Add the gradients of `messages` messages (the arrays are given away)."""
+    def accumulate(self, gradients: Gradients, messages: int, rows: int) -> None:
+        """Add the gradients of `messages` messages of so many `rows` together (the arrays are given away)."""
         if self._accumulated == 0:
             self._gradients = dict(gradients)
         else:
             for name, gradient in gradients.items():
                 self._gradients[name] += gradient  # type: ignore[operator]  # both are of the kind that the op gives
         self._accumulated += messages
+        self._rows += rows
 
     def update_if_due(self) -> int:
         """Update if enough has been accumulated; the number of updates made, 0 or 1."""
-        return self.flush() if self._accumulated >= self._min_update_frequency else 0
+        if self._accumulated < self._min_update_frequency:
+            return 0
+        if self._shares:
+            self.own_updates += 1
+            rows = self._rows if self._format.by_rows else 1
+            self._outgoing.append((rows, self._format.pack(self._gradients) if self._arithmetic else ()))
+        return self._flush()
 
-    def flush(self) -> int:
+    def take_outgoing(self) -> list[tuple[int, Arrays]]:
+        """Rows and payload of a message for each own update since the last call."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def receive(self, rows: int, payload: Arrays) -> None:
+        """Keep the gradient of a replica's update, until `apply_received`."""
+        self.received_updates += 1
+        self._received.append((rows, payload))
+
+    def apply_received(self) -> int:
+        """Make the updates that replicas have sent; how many there were."""
+        received, self._received = self._received, []
+        for _, payload in received:
+            self._update(self._format.unpack(payload) if self._arithmetic else {})
+        return len(received)
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the gradients that wait for `apply_received`."""
+        return self._format.row_bytes * sum(rows for rows, _ in self._received)
+
+    def end_epoch(self) -> int:
+        """Update with what is left, and lower the learning rate; the number of updates made.
+
+        An update here is sent to nobody: replicas are averaged right after it.
+        """
+        updates = self.apply_received() + self._flush()
+        self._rate *= self._decay
+        return updates
+
+    def _flush(self) -> int:
         """Update with what has been accumulated, however little; the number of updates made, 0 or 1."""
         if self._accumulated == 0:
             return 0
+        self._update(self._gradients)
+        self._gradients = {}
+        self._accumulated = self._rows = 0
+        return 1
+
+    def _update(self, gradients: Gradients) -> None:
         self.version += 1
-        for name, gradient in self._gradients.items():
+        for name, gradient in gradients.items():
             self.values[name], self._optimizer_state[name] = self._optimizer.update(
                 self.values[name], dense(gradient), self._optimizer_state[name], self.version, self._rate
             )
-        self._gradients = {}
-        self._accumulated = 0
-        return 1
-
-    def end_epoch(self) -> int:
-        """Update with what is left, and lower the learning rate; the number of updates made, 0 or 1."""
-        updates = self.flush()
-        self._rate *= self._decay
-        return updates
 
 
 def parameter_generator(seed: int, name: str) -> np.random.Generator:

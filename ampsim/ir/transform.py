@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
+from ampsim.ir.gradient_exchange import GradientFormat
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import RowStore
@@ -33,6 +34,8 @@ class TransformSpec(NodeSpec):
     """the node whose first parameters this one draws: replicas start as equals"""
     gain: float = 1.0
     """what the op's first parameters are multiplied by"""
+    siblings: int = 0
+    """how many replicas of the node take in the gradients of its updates, and it those of theirs"""
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -52,6 +55,10 @@ class TransformSpec(NodeSpec):
     @property
     def parameterised(self) -> bool:
         return bool(self.op.parameters(*self.arrays, **self.options))
+
+    @property
+    def gradient_payload(self) -> Payload:
+        return GradientFormat(self.op.parameters(*self.arrays, **self.options)).payload
 
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         return self.op.cost(rows, *self.arrays, **self.options)
@@ -77,7 +84,9 @@ class PayloadTransform(Node):
         drawn_as = spec.draws_as or spec.name
         rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
         self.parameters = (
-            ParameterSet(drawn_as, parameters, *rules, spec.gain, setup.arithmetic) if parameters else None
+            ParameterSet(drawn_as, parameters, *rules, spec.gain, setup.arithmetic, spec.siblings > 0)
+            if parameters
+            else None
         )
         self._computes = setup.arithmetic
         outputs = spec.outputs
@@ -96,6 +105,8 @@ class PayloadTransform(Node):
         self._learns = self.parameters is not None or any(self._wanted)
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
+        if direction is Direction.UPDATE:
+            return self._take_in(batch)
         backward = direction is Direction.BACKWARD
         keys = self._spec.schema.keys(batch.states)
         join = self._join_back if backward else self._join
@@ -111,7 +122,8 @@ class PayloadTransform(Node):
 
     @property
     def cached_bytes(self) -> int:
-        return self._join.size_bytes + self._join_back.size_bytes + self._cache.size_bytes
+        waiting = self._join.size_bytes + self._join_back.size_bytes + self._cache.size_bytes
+        return waiting + self.parameters.received_bytes if self._spec.siblings and self.parameters else waiting
 
     def _forward(self, direction: Direction, states: Array, keys: list[int], rows: Array, inputs: Arrays) -> Answer:
         spec = self._spec
@@ -126,6 +138,8 @@ class PayloadTransform(Node):
         else:
             ports = [(array,) for array in outputs] if spec.separate else [outputs]
         emissions = [Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)]
+        if updates and spec.siblings:
+            emissions += self._to_siblings(states)
         return Answer(emissions, rows=total_rows(rows), updates=updates)
 
     def _backward(self, states: Array, keys: list[int], output_gradients: Arrays) -> Answer:
@@ -148,17 +162,37 @@ class PayloadTransform(Node):
         if self.parameters is None:
             return Answer(emissions, rows=computed)
         staleness = self.parameters.version - versions
-        self.parameters.accumulate(parameter_gradients, len(states))
+        self.parameters.accumulate(parameter_gradients, len(states), computed)
         updates = 0 if self._between_instances else self.parameters.update_if_due()
+        if updates and spec.siblings:
+            emissions += self._to_siblings(states)
         return Answer(emissions, rows=computed, updates=updates, staleness=staleness)
 
     def _update_before(self, states: Array) -> int:
-        """Make the update that waits for a later instance, if one of these messages is of such; 0 or 1 of them."""
+        """Make the updates that wait for a later instance, if one of these messages is of such; how many they are."""
         assert self.parameters is not None
         if not self._between_instances or (latest := int(states[:, 0].max())) <= self._latest:
             return 0
         self._latest = latest
-        return self.parameters.update_if_due()
+        received = self.parameters.apply_received() if self._spec.siblings else 0
+        return received + self.parameters.update_if_due()
+
+    def _to_siblings(self, states: Array) -> list[Emission]:
+        """The gradients of the updates just made, for each replica; their state is the first of these messages."""
+        assert self.parameters is not None
+        return [
+            Emission(Direction.UPDATE, port, Batch(states[:1], np.array([rows]), payload))
+            for rows, payload in self.parameters.take_outgoing()
+            for port in range(self._spec.siblings)
+        ]
+
+    def _take_in(self, batch: Batch) -> Answer:
+        """The gradients of replicas' updates: kept until an update may be made here."""
+        assert self.parameters is not None
+        ends = np.cumsum(batch.rows).tolist()
+        for rows, end in zip(batch.rows.tolist(), ends, strict=True):
+            self.parameters.receive(rows, tuple(array[end - rows : end] for array in batch.payload))
+        return Answer(updates=0 if self._between_instances else self.parameters.apply_received())
 
     def _options(self, rows: Array) -> dict[str, Any]:
         return {**self._spec.options, "rows": rows} if self._spec.op.segmented else self._spec.options

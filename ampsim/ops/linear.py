@@ -155,7 +155,7 @@ def embedding_cost(rows: int, ids: ArraySpec, *, vocabulary: int, units: int) ->
 
 def embedding_parameters(ids: ArraySpec, *, vocabulary: int, units: int) -> dict[str, ParameterSpec]:
     """weight float32[vocabulary, units]."""
-    return {"weight": ParameterSpec((vocabulary, units), unit_normal)}
+    return {"weight": ParameterSpec((vocabulary, units), unit_normal, by_rows=True)}
 
 
 linear = register(Op("linear", linear_forward, linear_backward, linear_shape, linear_cost, linear_parameters))

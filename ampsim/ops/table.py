@@ -72,13 +72,18 @@ class RowGradient:
         return self
 
     @property
+    def ids(self) -> Array:
+        """int64[k], in the order in which they came."""
+        return np.concatenate(self._ids)
+
+    @property
     def rows(self) -> Array:
         """float32[k, units], in the order in which they came."""
         return np.concatenate(self._rows)
 
     def dense(self) -> Array:
         """float32[count, units], each row the sum over its id in the order in which they came."""
-        ids, rows = np.concatenate(self._ids), self.rows
+        ids, rows = self.ids, self.rows
         # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
         # stable, so the bits repeat), several times faster than np.add.at.
         order = ids.argsort(kind="stable")
@@ -100,10 +105,14 @@ Gradients = tuple[tuple[Array | None, ...], Mapping[str, Array | RowGradient]]
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """A parameter's shape and how its first value is drawn: `initialise(generator, shape) -> float32[shape]`."""
+    """A parameter's shape and how its first value is drawn: `initialise(generator, shape) -> float32[shape]`.
+
+    `by_rows`: its gradient comes as a RowGradient, with a row for each row that was computed on.
+    """
 
     shape: tuple[int, ...]
     initialise: Callable[[np.random.Generator, tuple[int, ...]], Array]
+    by_rows: bool = False
 
 
 def no_parameters(*inputs: ArraySpec, **options: Any) -> dict[str, ParameterSpec]:

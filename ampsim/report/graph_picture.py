@@ -69,7 +69,7 @@ class Picture:
 
 def picture(title: str, graph: Graph, devices: Mapping[str, PlacedDevice]) -> Picture:
     """The picture of a graph of which `devices` host all nodes, each node once."""
-    inputs = tuple(Box(_input_key(number), name, ("input",), Colour.INPUT) for number, name in enumerate(graph.inputs))
+    inputs = tuple(Box(_input_key(number), name, ("input",), Colour.INPUT) for number, name in enumerate(graph.entries))
     clusters = tuple(
         Cluster(str(device), tuple(_box(graph.nodes[name]) for name in device.nodes)) for device in devices.values()
     )

@@ -100,6 +100,8 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         records=records(experiment),
         numerics=config.cluster.numerics,
         wave=plan(experiment).wave,
+        replicas=config.training.replicas,
+        share_gradients=config.training.share_gradients,
     )
 
 

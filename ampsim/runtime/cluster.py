@@ -134,8 +134,8 @@ class Cluster(ABC):
         """Tell every device that the pipeline has drained."""
 
     @abstractmethod
-    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
-        """Ask a device for the parameters of replicas; `wait` gives its answer."""
+    def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
+        """Ask a device for the parameters of replicas, as HandOut does; `wait` gives its answer."""
 
     @abstractmethod
     def assign(self, device: str, values: Mapping[str, Array]) -> None:

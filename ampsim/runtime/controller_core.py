@@ -98,7 +98,10 @@ class ControllerCore:
         self._follows = follows
         self._known: deque[int] = deque()
         self._devices = frozenset(placement.values())
-        self._structured = frozenset(placement[name] for name, spec in graph.nodes.items() if spec.needs_structure)
+        self._structured = [
+            frozenset(placement[name] for name in graph.nodes_of_copy(copy) if graph.nodes[name].needs_structure)
+            for copy in range(graph.copies)
+        ]
         self._metric = next((metric for metric in graph.metrics if metric != "loss"), None)
         self._passes = self._order_of_passes()
         self._instances: Iterator[Instance] = iter(())
@@ -110,6 +113,7 @@ class ControllerCore:
         self._size = self._done = 0
         self._collected: dict[str, Array] = {}
         self._averaged = False
+        self._shared: dict[str, int] = {}
         self._stop = False
         self._results: dict[str, float] = {}
         self.epoch, self.split = 0, TRAIN
@@ -152,9 +156,10 @@ class ControllerCore:
                         actions += self._retire(instance, entry)
             case InjectionsKnown(sizes):
                 self._known.extend(sizes)
-            case DeviceEndedEpoch(device):
+            case DeviceEndedEpoch(device, shared):
                 if device not in self._waiting_for:
                     return []
+                self._shared.update(shared)
                 self._waiting_for.remove(device)
                 return [] if self._waiting_for else self._epoch_ended()
             case ReplicasCollected(device, values):
@@ -202,8 +207,19 @@ class ControllerCore:
         while size := self._next_injection():
             instances = list(islice(self._instances, size))
             self._left -= size
-            actions += [Injected(size), *self._inject(instances)]
+            first, self._next_key = self._next_key, self._next_key + size
+            actions.append(Injected(size))
+            for copy in range(self._graph.copies):
+                mine = {
+                    key: instance for key, instance in enumerate(instances, start=first) if self._copy_of(key) == copy
+                }
+                if mine:
+                    actions += self._inject(mine, copy)
         return actions
+
+    def _copy_of(self, key: int) -> int:
+        """The copy of the graph that answers an instance: they take turns, wave by wave."""
+        return key // self._plan.wave % self._graph.copies
 
     def _next_injection(self) -> int:
         """How many instances are to be injected together now; 0 if none."""
@@ -217,23 +233,23 @@ class ControllerCore:
         size = min(plan.wave, self._left)
         return size if free >= size else 0
 
-    def _inject(self, instances: list[Instance]) -> list[ControllerAction]:
-        """Send the messages of some instances, those of one input together."""
+    def _inject(self, instances: Mapping[int, Instance], copy: int) -> list[ControllerAction]:
+        """Send the messages of some instances, by their keys, to a copy of the graph; those of one input together."""
         training = self.split == TRAIN
         direction = Direction.FORWARD if training else Direction.INFERENCE
-        keys = range(self._next_key, self._next_key + len(instances))
-        self._next_key += len(instances)
+        keys = list(instances)
         actions: list[ControllerAction] = []
-        if self._structured:
-            structures = stack({key: instance.structure for key, instance in zip(keys, instances, strict=True)})
-            actions.append(SendStructures(self._structured, structures))
+        if self._structured[copy]:
+            structures = stack({key: instance.structure for key, instance in instances.items()})
+            actions.append(SendStructures(self._structured[copy], structures))
         injected = np.zeros(len(instances), np.int64)
-        for index, name in enumerate(self._graph.inputs):
-            target = self._graph.target(CONTROLLER, direction, index)
-            batch, counts = self._batch(keys, [instance.inputs[name] for instance in instances])
+        inputs = self._graph.inputs
+        for port, name in enumerate(inputs, start=copy * len(inputs)):
+            target = self._graph.target(CONTROLLER, direction, port)
+            batch, counts = self._batch(keys, [instance.inputs[name] for instance in instances.values()])
             injected += counts
             actions.append(Send(self._placement[target.node], target, batch))
-        for key, instance, messages in zip(keys, instances, injected.tolist(), strict=True):
+        for (key, instance), messages in zip(instances.items(), injected.tolist(), strict=True):
             self._size += instance.size
             self._in_flight[key] = _InFlight(messages if training else 0, instance.losses, instance.size)
         return actions
@@ -268,7 +284,8 @@ class ControllerCore:
             return []
         del self._in_flight[key]
         self._done += entry.size
-        return [DropStructure(self._structured, key)] if self._structured else []
+        devices = self._structured[self._copy_of(key)]
+        return [DropStructure(devices, key)] if devices else []
 
     def _drained(self) -> list[ControllerAction]:
         if self.split != TRAIN:
@@ -283,7 +300,12 @@ class ControllerCore:
             self._averaged = False
             return self._end_pass()
         self._waiting_for = set(hosts)
-        return [CollectReplicas(device, nodes) for device, nodes in hosts.items()]
+        groups = [group for group in self._graph.replicas if group[0] in self._shared]
+        sent = {name: sum(self._shared[other] for other in group) for group in groups for name in group}
+        return [
+            CollectReplicas(device, nodes, {name: sent[name] - self._shared[name] for name in nodes if name in sent})
+            for device, nodes in hosts.items()
+        ]
 
     def _assign_averages(self) -> list[ControllerAction]:
         averages: dict[str, Array] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ampsim.ir.batch import Batch
 from ampsim.ir.structure import StructureBatch
@@ -20,9 +20,13 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class DeviceEndedEpoch:
-    """Event: a device has carried out what the end of the epoch asked of it."""
+    """Event: a device has carried out what the end of the epoch asked of it.
+
+    `shared` says how many gradients each node has sent to its replicas since the run began.
+    """
 
     device: str
+    shared: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,11 @@ class EndEpochOnDevices:
 
 @dataclass(frozen=True, slots=True)
 class CollectReplicas:
-    """Action: ask a device for the parameters of these nodes."""
+    """Action: ask a device for the parameters of these nodes, once they have received so many gradients of others."""
 
     device: str
     nodes: Sequence[str]
+    awaited: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

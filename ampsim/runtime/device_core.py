@@ -8,7 +8,7 @@ all the others in one process.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from traceback import format_exception
 
 from ampsim.ir.batch import Batch, Direction
@@ -16,6 +16,7 @@ from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
 from ampsim.ir.store import DuplicateState, UnknownState
 from ampsim.ir.structure import StructureTable
+from ampsim.ops.table import Array
 from ampsim.runtime.device_events import (
     Assign,
     Collect,
@@ -27,7 +28,9 @@ from ampsim.runtime.device_events import (
     EndEpoch,
     EpochEnded,
     Follow,
+    HandedOut,
     Handled,
+    HandOut,
     Parameters,
     Report,
     Send,
@@ -75,6 +78,9 @@ class DeviceCore:
         specs = [graph.nodes[node] for node in hosted]
         self._nodes = {spec.name: spec.build(setup, self._structures) for spec in specs}
         self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
+        shared = graph.sharing
+        self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
+        self._to_hand_out: HandOut | None = None
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
         self._ways: dict[tuple[str, Direction, int], tuple[Target, str]] = {}
@@ -121,29 +127,48 @@ class DeviceCore:
                         f"node {name} still waits for messages of ({states[0]}), and all instances have come home: "
                         "does an inverse bring a state back to another one?"
                     )
-                updated = []
-                for node in self._nodes.values():
-                    if node.parameters is not None and node.parameters.end_epoch():
-                        self._counts.node(node.name).updates += 1
-                        updated.append(node.name)
-                return [EpochEnded(updated)]
-            case Collect(nodes):
-                return [
-                    Parameters(
-                        {
-                            f"{node.name}.{name}": value
-                            for node in self._nodes.values()
-                            if node.parameters is not None and (nodes is None or node.name in nodes)
-                            for name, value in node.parameters.values.items()
-                        }
-                    )
-                ]
+                # Replicas that share their gradients end the epoch when they have those of all others: see HandOut.
+                updated = self._end_epoch(name for name in self._nodes if name not in self._sharing)
+                shared = {name: parameters.own_updates for name, parameters in self._sharing.items()}
+                return [EpochEnded(updated, shared)]
+            case Collect():
+                return [Parameters(self._values(self._nodes))]
+            case HandOut():
+                self._to_hand_out = event
+                return self._hand_out()
             case Assign(values):
                 for node in self._nodes.values():
                     own = {name.partition(".")[2]: v for name, v in values.items() if name.startswith(f"{node.name}.")}
                     if own and node.parameters is not None:
                         node.parameters.assign(own)
                 return [EpochEnded()]
+
+    def _end_epoch(self, nodes: Iterable[str]) -> list[str]:
+        """Make the updates that are left; the name of a node for each."""
+        updated = []
+        for name in nodes:
+            parameters = self._nodes[name].parameters
+            if parameters is not None and (updates := parameters.end_epoch()):
+                self._counts.node(name).updates += updates
+                updated += [name] * updates
+        return updated
+
+    def _hand_out(self) -> list[DeviceAction]:
+        """The parameters that the controller waits for, once all gradients that belong to them have come."""
+        event = self._to_hand_out
+        if event is None or any(self._sharing[name].received_updates < n for name, n in event.awaited.items()):
+            return []
+        self._to_hand_out = None
+        updated = self._end_epoch(name for name in event.nodes if name in self._sharing)
+        return [HandedOut(self._values(event.nodes), updated)]
+
+    def _values(self, nodes: Iterable[str]) -> dict[str, Array]:
+        return {
+            f"{node}.{name}": value
+            for node in nodes
+            if (parameters := self._nodes[node].parameters) is not None
+            for name, value in parameters.values.items()
+        }
 
     def parameter_bytes(self, nodes: Collection[str]) -> int:
         """Bytes of the parameters of some nodes."""
@@ -213,6 +238,8 @@ class DeviceCore:
                 made.append(self._enqueue(destination, messages, self.name))
             else:
                 actions.append(Send(device, destination, messages))
+        if target.direction is Direction.UPDATE:
+            actions += self._hand_out()
         return actions
 
     def _way(self, node: str, direction: Direction, port: int) -> tuple[Target, str]:
@@ -256,7 +283,7 @@ class DeviceCore:
         counts.batches += 1
         if target.direction is Direction.BACKWARD:
             counts.backward_messages += messages
-        else:
+        elif target.direction is not Direction.UPDATE:
             counts.forward_messages += messages
         if answer.updates:
             counts.node(target.node).updates += answer.updates

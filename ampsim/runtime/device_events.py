@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ampsim.ir.batch import Batch
@@ -59,9 +59,18 @@ class EndEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Event: hand out the parameters, of some nodes or of all."""
+    """Event: hand out the parameters as they are now."""
 
-    nodes: Collection[str] | None = None
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Event: hand out the parameters of these replicas as the epoch leaves them.
+
+    Not before each has received as many gradients of others, since the run began, as `awaited` says of it.
+    """
+
+    nodes: Sequence[str]
+    awaited: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +114,19 @@ class Handled(NamedTuple):
 class EpochEnded:
     """Action: tell the controller that what the end of the epoch asked for has been carried out.
 
-    `updated` nodes made an update for it.
+    `updated` nodes made an update for it. `shared` says how many gradients each node has sent to its replicas since
+    the run began.
     """
 
+    updated: Sequence[str] = ()
+    shared: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """Action: hand `node.parameter -> array` of replicas to the controller; `updated` nodes made an update for it."""
+
+    values: Mapping[str, Array]
     updated: Sequence[str] = ()
 
 
@@ -118,5 +137,5 @@ class Parameters:
     values: Mapping[str, Array]
 
 
-DeviceEvent = Deliver | DeliverStructures | DropStructures | Turn | Follow | EndEpoch | Collect | Assign
-DeviceAction = Send | Report | Handled | EpochEnded | Parameters
+DeviceEvent = Deliver | DeliverStructures | DropStructures | Turn | Follow | EndEpoch | Collect | HandOut | Assign
+DeviceAction = Send | Report | Handled | EpochEnded | HandedOut | Parameters

@@ -29,7 +29,9 @@ from ampsim.runtime.device_events import (
     EndEpoch,
     EpochEnded,
     Follow,
+    HandedOut,
     Handled,
+    HandOut,
     Parameters,
     Report,
     Send,
@@ -190,9 +192,10 @@ class DeviceProcess:
             case "end_epoch":
                 self._act(self._core.handle(EndEpoch()))
             case "collect":
-                if bundle.body is None:
-                    self._send_interval()
-                self._act(self._core.handle(Collect(bundle.body)))
+                self._send_interval()
+                self._act(self._core.handle(Collect()))
+            case "hand_out":
+                self._act(self._core.handle(HandOut(bundle.body["nodes"], bundle.body["awaited"])))
             case "assign":
                 self._act(self._core.handle(Assign(parameters_from_packets(bundle.packets))))
             case "bye":
@@ -218,8 +221,10 @@ class DeviceProcess:
                     self._spans.add(began_s, ended_s, action.target, action.messages)
                     if self._spec.records:
                         self._order.add(action.target, action.parts)
-                case EpochEnded():
-                    self._socket.send(CONTROLLER, Bundle("epoch_ended", name))
+                case EpochEnded(_, shared):
+                    self._socket.send(CONTROLLER, Bundle("epoch_ended", name, dict(shared)))
+                case HandedOut(values):
+                    self._socket.send(CONTROLLER, Bundle("handed_out", name, None, parameter_packets(values)))
                 case Parameters(values):
                     self._socket.send(CONTROLLER, Bundle("parameters", name, None, parameter_packets(values)))
 

@@ -16,6 +16,7 @@ WAYS: Mapping[Direction, Way] = {
     Direction.FORWARD: "forward",
     Direction.BACKWARD: "backward",
     Direction.INFERENCE: "inference",
+    Direction.UPDATE: "backward",  # taking in a gradient computes nothing but the update
 }
 """What a device's measured rates call each direction."""
 
@@ -52,7 +53,8 @@ class DeviceTime:
         # What only waits for a partner computes on no rows, and reads no weights either.
         work = spec.work(direction, rows) if rows else Cost()
         update = (self._optimizer.name, self._update_cost(node)) if updates else None
-        return self._profile.batch_s(spec.op_name, WAYS[direction], work, *count, rows, update)
+        duration_s = self._profile.batch_s(spec.op_name, WAYS[direction], work, *count, rows, update)
+        return duration_s + (updates - 1) * self.update_s(node) if updates > 1 else duration_s
 
     def _update_cost(self, node: str) -> Cost:
         return self._optimizer.cost(self._graph.nodes[node].parameter_values)

@@ -74,8 +74,8 @@ class FollowingCluster(Cluster):
     def end_epoch(self) -> None:
         self._cluster.end_epoch()
 
-    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
-        self._cluster.collect_replicas(device, nodes)
+    def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
+        self._cluster.collect_replicas(device, nodes, awaited)
 
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._cluster.assign(device, values)

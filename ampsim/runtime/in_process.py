@@ -32,7 +32,9 @@ from ampsim.runtime.device_events import (
     EndEpoch,
     EpochEnded,
     Follow,
+    HandedOut,
     Handled,
+    HandOut,
     Parameters,
     Report,
     Send,
@@ -101,10 +103,8 @@ class InProcessCluster(OrderedCluster):
         for name in self._cores:
             self._act(name, self._handle(name, EndEpoch()))
 
-    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
-        for action in self._cores[device].handle(Collect(nodes)):
-            if isinstance(action, Parameters):
-                self._events.append(ReplicasCollected(device, action.values))
+    def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
+        self._act(device, self._handle(device, HandOut(nodes, awaited)))
 
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._act(device, self._cores[device].handle(Assign(values)))
@@ -160,8 +160,10 @@ class InProcessCluster(OrderedCluster):
                     self._spans[name].add(began_s, ended_s, action.target, action.messages)
                     if self._spec.records:
                         self._orders[name].add(action.target, action.parts)
-                case EpochEnded():
-                    self._events.append(DeviceEndedEpoch(name))
+                case EpochEnded(_, shared):
+                    self._events.append(DeviceEndedEpoch(name, shared))
+                case HandedOut(values):
+                    self._events.append(ReplicasCollected(name, values))
                 case Parameters(values):
                     self._parameters.update(values)
 

@@ -155,7 +155,7 @@ def _expected(target: Target, graph: Graph) -> Payload | None:
     if target == REPORT:
         return _FIGURES
     if target.node == CONTROLLER:
-        known = target.direction is Direction.BACKWARD and 0 <= target.port < len(graph.inputs)
+        known = target.direction is Direction.BACKWARD and 0 <= target.port < len(graph.entries)
         return () if known else None
     return graph.payload(target)
 

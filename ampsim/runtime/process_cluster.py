@@ -112,8 +112,8 @@ class ProcessCluster(OrderedCluster):
     def end_epoch(self) -> None:
         self._tell_all("end_epoch")
 
-    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
-        self._socket.send(device, Bundle("collect", CONTROLLER, list(nodes)))
+    def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
+        self._socket.send(device, Bundle("hand_out", CONTROLLER, {"nodes": list(nodes), "awaited": dict(awaited)}))
 
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._socket.send(device, Bundle("assign", CONTROLLER, None, parameter_packets(values)))
@@ -209,8 +209,8 @@ class ProcessCluster(OrderedCluster):
                     else:
                         yield Report(batch) if target == REPORT else Home(batch)
             case "epoch_ended":
-                yield DeviceEndedEpoch(bundle.sender)
-            case "parameters":
+                yield DeviceEndedEpoch(bundle.sender, bundle.body or {})
+            case "handed_out":
                 yield ReplicasCollected(bundle.sender, parameters_from_packets(bundle.packets))
             case "interval":
                 body = bundle.body

@@ -1,5 +1,7 @@
 """What waits at a device, and which of it goes first.
 
+What a replica has learnt goes first (Direction.UPDATE): it takes little time, and is wanted fresh. Then:
+
 A message at a time, as in the paper: backward before forward, and among these the oldest instance. A device with
 several layers takes one instance through all of them before it begins the next, which hands it on sooner, keeps fewer
 activations, and keeps the gradients fresher.
@@ -64,6 +66,12 @@ class Queues(ABC):
         """What is to be handled next; None if nothing is ready."""
 
 
+_PRECEDENCE = {Direction.UPDATE: 0, Direction.BACKWARD: 1, Direction.FORWARD: 2, Direction.INFERENCE: 2}
+
+_BEFORE_ALL_WAVES = -1
+"""The wave of what replicas have learnt: it belongs to none of this device."""
+
+
 class SingleMessages(Queues):
     """A message at a time."""
 
@@ -91,8 +99,8 @@ class SingleMessages(Queues):
         return Taken(target, batch, [(entry, 1)])
 
     def _push(self, target: Target, batch: Batch, entry: Entry, arrival: int) -> None:
-        forward = target.direction is not Direction.BACKWARD
-        heappush(self._heap, (forward, batch.states.item(0), arrival, target, batch, entry))
+        place = _PRECEDENCE[target.direction]
+        heappush(self._heap, (place, batch.states.item(0), arrival, target, batch, entry))
 
 
 class _Port:
@@ -151,7 +159,7 @@ class Waves(Queues):
         return bool(self._heap)
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        wave = batch.states.item(0) // self._wave if self._waves else 0
+        wave = self._wave_of(target, batch)
         urgency = wave, self._places.get(target) or self._place(target)
         port = self._ports.get(urgency)
         if port is None:
@@ -159,6 +167,11 @@ class Waves(Queues):
             heappush(self._heap, urgency)
         port.put(batch, entry, next(self._arrivals))
         self.messages += len(batch)
+
+    def _wave_of(self, target: Target, batch: Batch) -> int:
+        if target.direction is Direction.UPDATE:
+            return _BEFORE_ALL_WAVES
+        return batch.states.item(0) // self._wave if self._waves else 0
 
     def _place(self, target: Target) -> _Place:
         backward = target.direction is Direction.BACKWARD

@@ -190,8 +190,8 @@ class _Run:
                     deliveries.append(action)
                 case EndEpochOnDevices():
                     cluster.end_epoch()
-                case CollectReplicas(device, nodes):
-                    cluster.collect_replicas(device, nodes)
+                case CollectReplicas(device, nodes, awaited):
+                    cluster.collect_replicas(device, nodes, awaited)
                 case AssignParameters(device, values):
                     cluster.assign(device, values)
                 case StartPass(epoch, split):

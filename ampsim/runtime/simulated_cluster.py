@@ -51,7 +51,9 @@ from ampsim.runtime.device_events import (
     DropStructures,
     EndEpoch,
     EpochEnded,
+    HandedOut,
     Handled,
+    HandOut,
     Parameters,
     Report,
     Send,
@@ -82,6 +84,8 @@ class _Device:
     spans: SpanRecorder
     order: OrderWriter | None
     busy: bool = False
+    free_s: float = 0.0
+    """when it has done all that it was given to do"""
     pass_busy_s: float = 0.0
     receive_s: float = 0.0
     """what taking in all that has come since the last turn takes; the next turn begins with it"""
@@ -215,16 +219,22 @@ class SimulatedCluster(Cluster):
         for device in self._devices.values():
             for action in self._handle(device, EndEpoch()):
                 if isinstance(action, EpochEnded):
-                    duration_s = sum(device.time.update_s(node) for node in action.updated)
-                    self._work(device, duration_s)
-                    self._at(self._time_s + duration_s, DeviceEndedEpoch(device.name))
+                    ended_s = self._work(device, sum(device.time.update_s(node) for node in action.updated))
+                    self._at(ended_s, DeviceEndedEpoch(device.name, action.shared))
 
-    def collect_replicas(self, device: str, nodes: Sequence[str]) -> None:
-        for action in self._devices[device].core.handle(Collect(nodes)):
-            if isinstance(action, Parameters):
-                size = self._parameter_bytes[device] = self._devices[device].core.parameter_bytes(nodes)
-                event = ReplicasCollected(device, action.values)
-                self._carry(device, CONTROLLER, size, event, self._controller_path_s)
+    def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
+        self._parameter_bytes[device] = self._devices[device].core.parameter_bytes(nodes)
+        for action in self._handle(self._devices[device], HandOut(nodes, awaited)):
+            if isinstance(action, HandedOut):
+                self._hand_out(self._devices[device], action, self._controller_path_s)
+
+    def _hand_out(self, device: _Device, action: HandedOut, path_s: float) -> None:
+        """Parameters leave when the updates are made that were left."""
+        duration_s = sum(device.time.update_s(node) for node in action.updated)
+        after_s = self._work(device, duration_s) - self._time_s
+        event = ReplicasCollected(device.name, action.values)
+        size = self._parameter_bytes[device.name]
+        self._carry(device.name, CONTROLLER, size, event, path_s + duration_s, after_s=after_s)
 
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._carry(CONTROLLER, device, self._parameter_bytes[device], Assign(values), self._controller_path_s)
@@ -306,8 +316,10 @@ class SimulatedCluster(Cluster):
         event: DeviceEvent | ControllerEvent,
         path_s: float,
         reached: set[str] | None = None,
+        after_s: float = 0.0,
     ) -> None:
-        """Send something on its way; `reached` are the peers that a bundle of the same turn has been opened for."""
+        """Send something on its way, now or after a while; `reached` are the peers that a bundle of the same turn has
+        been opened for."""
         if source != CONTROLLER:
             self._devices[source].meter.bytes_sent += size
         route = self._network.route(source, destination)
@@ -317,6 +329,8 @@ class SimulatedCluster(Cluster):
         transfer = _Transfer(route, size, destination, event, path_s, self._arrays(event), opens)
         if source == CONTROLLER and self._controller and self._controller.free_s > self._time_s:
             self._at(self._controller.free_s, transfer)  # it begins its way when the controller has sent it
+        elif after_s:
+            self._at(self._time_s + after_s, transfer)
         else:
             self._hop(transfer)
 
@@ -402,10 +416,16 @@ class SimulatedCluster(Cluster):
                     self._carry(device.name, destination, size, event, path_s, reached)
                 case Report(batch):
                     self._carry(device.name, CONTROLLER, report_bytes(batch), action, path_s, reached)
+                case HandedOut():
+                    self._hand_out(device, action, path_s)
 
-    def _work(self, device: _Device, duration_s: float) -> None:
+    def _work(self, device: _Device, duration_s: float) -> float:
+        """Let a device work, from now or from when it has finished what it is at; when it will have done."""
         self._catch_up(device)
-        device.meter.work(self._time_s, self._time_s + duration_s)
+        began_s = max(self._time_s, device.free_s)
+        device.free_s = began_s + duration_s
+        device.meter.work(began_s, device.free_s)
+        return device.free_s
 
     def _catch_up(self, device: _Device) -> None:
         if device.meter.ends_s <= self._time_s:

@@ -105,8 +105,8 @@ class Simulation:
                     deliveries.append(action)
                 case EndEpochOnDevices():
                     self._cluster.end_epoch()
-                case CollectReplicas(device, nodes):
-                    self._cluster.collect_replicas(device, nodes)
+                case CollectReplicas(device, nodes, awaited):
+                    self._cluster.collect_replicas(device, nodes, awaited)
                 case AssignParameters(device, values):
                     self._cluster.assign(device, values)
                 case StartPass(epoch, split):

@@ -11,6 +11,7 @@ from typing import Any
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
+from ampsim.ir.replicas import replicated
 from ampsim.models import find_model
 from ampsim.ops.optimizers import OPTIMIZERS
 from ampsim.ops.table import ArraySpec
@@ -49,11 +50,14 @@ class ClusterSpec:
     records: bool = False
     numerics: str = "native"
     wave: int = 1
+    replicas: int = 1
+    share_gradients: bool = False
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""
         sys.path[:0] = [path for path in self.import_paths if path not in sys.path]
         graph = find_model(self.model.name)(self.data, **self.model.options)
+        graph = replicated(graph, self.replicas, self.share_gradients)
         if graph.fingerprint != self.fingerprint:
             raise ValueError(
                 f"model {self.model.name} built another graph here than in the controller: "
