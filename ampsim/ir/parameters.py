@@ -89,7 +89,7 @@ class ParameterSet:
             self.own_updates += 1
             rows = self._rows if self._format.by_rows else 1
             self._outgoing.append((rows, self._format.pack(self._gradients) if self._arithmetic else ()))
-        return self._flush()
+        return self.flush()
 
     def take_outgoing(self) -> list[tuple[int, Arrays]]:
         """Rows and payload of a message for each own update since the last call."""
@@ -118,11 +118,11 @@ class ParameterSet:
 
         An update here is sent to nobody: replicas are averaged right after it.
         """
-        updates = self.apply_received() + self._flush()
+        updates = self.apply_received() + self.flush()
         self._rate *= self._decay
         return updates
 
-    def _flush(self) -> int:
+    def flush(self) -> int:
         """Update with what has been accumulated, however little; the number of updates made, 0 or 1."""
         if self._accumulated == 0:
             return 0

@@ -51,7 +51,7 @@ def main(limit: int) -> None:
             (gradient,), gradients = linear.backward(
                 layers[index].values, saved.pop(), (gradient,), (index > 0,), units=WIDTHS[index + 1]
             )
-            layers[index].accumulate(gradients, 1)
+            layers[index].accumulate(gradients, 1, 1)
     rate = sum(instance.size for instance in instances) / (perf_counter() - began_s)
     print(json.dumps({"instances_per_s": rate}))
 

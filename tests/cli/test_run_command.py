@@ -18,10 +18,14 @@ QUICK = (*TINY, "--in-process")
 """Without device processes: for what does not depend on them."""
 SMALL = {
     "list-reduction-rnn": ("train=300", "validation=50", "test=50"),
+    "list-reduction-rnn-2-replicas": ("train=300", "validation=50", "test=50"),
     "list-reduction-rnn-4-replicas": ("train=300", "validation=50", "test=50"),
     "sst-tree-lstm": ("limit=10",),
+    "sst-tree-lstm-2-replicas": ("limit=10",),
     "babi15-ggsnn": ("limit=30",),
+    "babi15-ggsnn-2-replicas": ("limit=30",),
     "qm9-ggsnn": ("validation=10", "test=10"),
+    "qm9-ggsnn-2-replicas": ("validation=10", "test=10"),
     "qm9-ggsnn-16-devices": ("validation=10", "test=10"),
 }
 """Options that make the data of a shipped config few."""

@@ -17,7 +17,7 @@ from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 SCHEMA = StateSchema((Field("instance", 40), Field("node", 8)))
 SETUP = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1))
 PAYLOAD = (ArraySpec((2,), "float64"), ArraySpec((), "float64"))

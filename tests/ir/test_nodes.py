@@ -12,7 +12,7 @@ from ampsim.ir.store import DuplicateState, UnknownState
 from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 
 
 def build(frequency=1):

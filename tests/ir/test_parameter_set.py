@@ -26,7 +26,7 @@ def test_an_update_comes_as_soon_as_enough_messages_have_accumulated(frequency, 
     for count in messages:
         accumulated += count
         due = accumulated >= frequency
-        parameters.accumulate(gradients(), count)
+        parameters.accumulate(gradients(), count, count)
         assert parameters.update_if_due() == due
         expected += due
         accumulated = 0 if due else accumulated
@@ -39,7 +39,7 @@ def test_the_gradient_of_an_update_is_the_sum_over_what_was_accumulated():
     parameters = parameter_set(frequency=3)
     before = dict(parameters.values)
     for value in (1.0, 2.0, 4.0):
-        parameters.accumulate(gradients(value), 1)
+        parameters.accumulate(gradients(value), 1, 1)
     assert parameters.update_if_due() == 1
     for name, value in parameters.values.items():
         np.testing.assert_allclose(value, before[name] - 0.5 * 7, rtol=1e-6)
@@ -48,7 +48,7 @@ def test_the_gradient_of_an_update_is_the_sum_over_what_was_accumulated():
 def test_nothing_moves_before_the_update_is_due():
     parameters = parameter_set(frequency=3)
     before = dict(parameters.values)
-    parameters.accumulate(gradients(), 2)
+    parameters.accumulate(gradients(), 2, 2)
     assert parameters.update_if_due() == 0
     assert all(parameters.values[name] is value for name, value in before.items())
     assert parameters.version == 0
@@ -58,7 +58,7 @@ def test_a_flush_updates_with_what_is_there_and_then_there_is_nothing_left():
     parameters = parameter_set(frequency=10)
     assert parameters.flush() == 0
     before = parameters.values["bias"]
-    parameters.accumulate(gradients(2.0), 1)
+    parameters.accumulate(gradients(2.0), 1, 1)
     assert parameters.flush() == 1
     np.testing.assert_allclose(parameters.values["bias"], before - 1, rtol=1e-6)
     assert (parameters.flush(), parameters.version) == (0, 1)
@@ -68,7 +68,7 @@ def test_the_learning_rate_falls_with_each_epoch():
     parameters = ParameterSet("linear1", SPECS, 0, OPTIMIZERS["sgd"](learning_rate=0.5), 10, learning_rate_decay=0.5)
     for step in (0.5, 0.25, 0.125):
         before = parameters.values["bias"]
-        parameters.accumulate(gradients(2.0), 1)
+        parameters.accumulate(gradients(2.0), 1, 1)
         assert parameters.end_epoch() == 1
         np.testing.assert_allclose(parameters.values["bias"], before - 2 * step, rtol=1e-6)
 
@@ -79,7 +79,7 @@ def test_values_are_replaced_and_never_written_to(optimizer):
     taken = []
     for _ in range(3):
         taken.append({name: (value, value.copy()) for name, value in parameters.values.items()})
-        parameters.accumulate(gradients(), 1)
+        parameters.accumulate(gradients(), 1, 1)
         parameters.update_if_due()
     for values in taken:
         for value, copy in values.values():
@@ -92,7 +92,7 @@ def test_size_counts_values_gradients_and_optimizer_state(optimizer, copies):
     parameters = parameter_set(optimizer=optimizer)
     values = 4 * (2 * 3 + 3)
     assert parameters.size_bytes == (2 + copies) * values
-    parameters.accumulate(gradients(), 1)
+    parameters.accumulate(gradients(), 1, 1)
     parameters.update_if_due()
     assert parameters.size_bytes == (2 + copies) * values
 
@@ -119,8 +119,8 @@ def test_without_arithmetic_there_are_no_values_and_updates_are_only_counted(opt
     real = ParameterSet("linear1", SPECS, 0, chosen, 2)
     assert parameters.values == {}
     for counts in (1, 1, 3, 1):
-        parameters.accumulate({}, counts)
-        real.accumulate(gradients(), counts)
+        parameters.accumulate({}, counts, counts)
+        real.accumulate(gradients(), counts, counts)
         assert parameters.update_if_due() == real.update_if_due()
     assert parameters.end_epoch() == real.end_epoch() == 1
     assert parameters.end_epoch() == 0

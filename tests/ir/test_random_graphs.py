@@ -17,7 +17,7 @@ from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec, Cost, Op, Optimizer
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 SCHEMA = StateSchema((Field("instance", 59), Field("t", 4)))
 IDS = 3
 

@@ -18,7 +18,7 @@ from ampsim.ir.store import DuplicateState
 from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 SCHEMA = StateSchema((Field("instance", 40), Field("t", 4)))
 SETUP = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1))
 WIDE = (ArraySpec((2,), "float64"),)

@@ -107,6 +107,7 @@ def test_directions_are_the_numbers_of_the_wire():
         ("FORWARD", 0),
         ("BACKWARD", 1),
         ("INFERENCE", 2),
+        ("UPDATE", 3),
     ]
 
 

@@ -20,7 +20,7 @@ from ampsim.ir.structure import StructureTable, stack
 from ampsim.models import find_model
 from ampsim.ops import ArraySpec, Cost, Optimizer
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 NEVER = 10**9
 CLASSES, WORDS, EDGE_TYPES, PIXELS, ELEMENTS = 3, 5, 3, 4, 2
 # The new value of a parameter is the gradient itself, so that after one update it can be read off.

@@ -39,7 +39,7 @@ from ampsim.runtime.device_events import (
     Turn,
 )
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 NEVER = 10**9
 # The new value of a parameter is the gradient itself.
 REVEAL = Optimizer(

@@ -74,7 +74,7 @@ def dot_edges(parsed: AGraph) -> Counter[tuple[str, str, str, bool]]:
 
 def test_each_device_is_a_cluster_of_its_nodes_in_dot(experiment: Experiment) -> None:
     clusters = clusters_of(AGraph(string=dot(drawn(experiment))))
-    inputs = [f"controller.{number}" for number in range(len(experiment.graph.inputs))]
+    inputs = [f"controller.{number}" for number in range(len(experiment.graph.entries))]
     hosted = {str(device): list(device.nodes) for device in experiment.devices.values()}
     assert clusters == {"controller": inputs, **hosted}
 
@@ -100,11 +100,11 @@ def test_mermaid_has_a_subgraph_for_each_device_and_marks_the_edges_that_cross(e
         elif match := re.fullmatch(r' +(\w+)(?:\(\( \)\))? (-->|==>|-\.->)\|"(.+)"\| (\w+)(?:\(\( \)\))?', line):
             edges.append((match[1], match[4], match[2]))
     hosted = {str(device): list(device.nodes) for device in experiment.devices.values()}
-    assert subgraphs == {"controller": list(experiment.graph.inputs), **hosted, "legend": []}
+    assert subgraphs == {"controller": list(experiment.graph.entries), **hosted, "legend": []}
 
     orange, grey = re.findall(r"linkStyle ([\d,]+) stroke:#\w+", mermaid(drawn(experiment)))
     looks = {int(place): "across" for place in orange.split(",")} | {int(p): "injected" for p in grey.split(",")}
-    inputs = {f"n{number}": f"controller.{number}" for number in range(len(experiment.graph.inputs))}
+    inputs = {f"n{number}": f"controller.{number}" for number in range(len(experiment.graph.entries))}
     found: Counter[tuple[str, str, str, bool]] = Counter()
     for place, (source, target, arrow) in enumerate(edges):
         look = looks.get(place, "within")

@@ -28,7 +28,7 @@ from ampsim.runtime.device_events import (
 from ampsim.runtime.queues import Entry
 from ampsim.runtime.schedule import OrderWriter, ScheduledQueues
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 STAGES = ("linear1", "linear2", "linear3")
 
 

@@ -21,7 +21,7 @@ from ampsim.runtime.messages import (
 )
 from ampsim.runtime.wire import DTYPES, Packet, WireError
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 
 
 def small_graph():
@@ -111,7 +111,8 @@ REFUSED = {
     "no address": (packet(address=()), "no node, port and direction"),
     "half an address": (packet(address=("linear", 0)), "no node, port and direction"),
     "too much of an address": (packet(address=("linear", 0, 0, 0)), "no node, port and direction"),
-    "no direction": (packet(address=("linear", 0, 3)), "no node, port and direction"),
+    "a gradient where there are no replicas": (packet(address=("linear", 0, 3)), "no port 0 for update messages"),
+    "no direction": (packet(address=("linear", 0, 4)), "no node, port and direction"),
     "a direction in words": (packet(address=("linear", 0, "FORWARD")), "no node, port and direction"),
     "a port in words": (packet(address=("linear", "0", 0)), "no node, port and direction"),
     "a node by number": (packet(address=(0, 0, 0)), "no node, port and direction"),

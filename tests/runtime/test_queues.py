@@ -9,7 +9,7 @@ from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.graph import Target
 from ampsim.runtime.queues import Entry, Waves, message_queues
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 TARGETS = [
     Target(node, port, direction)
     for node, port in (("a", 0), ("a", 1), ("b", 0))

@@ -14,7 +14,7 @@ from ampsim.ir.graph import Target
 from ampsim.runtime.queues import Entry, message_queues
 from ampsim.runtime.schedule import Order, OrderWriter, ScheduledQueues
 
-FORWARD, BACKWARD, _ = Direction
+FORWARD, BACKWARD, *_ = Direction
 TARGETS = [Target(node, 0, direction) for node in ("a", "b") for direction in (FORWARD, BACKWARD)]
 A, A_BACK, B, _ = TARGETS
 SOURCES = ("controller", "d0", "d1")

@@ -16,9 +16,11 @@ DATA = {
     "mnist-mlp": ("data.limit=600", "data.validation=200", "training.max_active_keys=4"),
     "list-reduction-rnn": ("data.train=200", "data.validation=50", "data.test=50", "data.batch=10"),
     "list-reduction-rnn-4-replicas": ("data.train=200", "data.validation=50", "data.test=50", "data.batch=10"),
+    "list-reduction-rnn-2-replicas": ("data.train=300", "data.validation=50", "data.test=50", "data.batch=10"),
     "sst-tree-lstm": ("data.limit=12", "training.max_active_keys=8", "training.min_update_frequency=20"),
     "babi15-ggsnn": ("data.limit=40", "training.max_active_keys=8", "training.min_update_frequency=20"),
     "qm9-ggsnn": ("data.limit=20", "data.validation=10", "data.test=10", "training.min_update_frequency=20"),
+    "sst-tree-lstm-2-replicas": ("data.limit=30", "training.inject_at_once=5", "training.min_update_frequency=20"),
 }
 
 

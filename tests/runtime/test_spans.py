@@ -7,7 +7,7 @@ from ampsim.ir.graph import Target
 from ampsim.runtime import spans
 from ampsim.runtime.spans import MAX_SPANS, SPAN, SpanRecorder
 
-FORWARD, BACKWARD, _ = Direction
+FORWARD, BACKWARD, *_ = Direction
 
 
 def records(recorder):
