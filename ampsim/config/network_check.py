@@ -165,6 +165,11 @@ def _exchanges(graph: Graph, host: Mapping[str, str]) -> Iterator[tuple[str, str
             yield CONTROLLER, host[target.node], f"input {graph.entries[source.number]!r} -> {target.node}"
         else:
             yield host[source.node], host[target.node], f"{source.node} -> {target.node}"
+    for group in graph.replicas:
+        for name in group:
+            yield CONTROLLER, host[name], f"averages of {name}"
+            if graph.shares:
+                yield host[group[0]], host[name], f"gradients of {group[0]} -> {name}"
     for name, spec in graph.nodes.items():
         if isinstance(spec, LossSpec):
             yield CONTROLLER, host[name], f"losses of {name}"

@@ -17,20 +17,28 @@ blas.configure()
 import numpy as np  # noqa: E402  (after the BLAS has been chosen)
 from passes import MISSED, arguments, make_task, overrides_of  # noqa: E402
 
+from ampsim.config.load import load  # noqa: E402
 from ampsim.data.dataset import TRAIN, VALIDATION  # noqa: E402
 
 
 def main() -> None:
     """Run, read the run directory, print."""
-    told = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument(
+        "--replicas", action="store_true", help="two copies of the model, not its layers on two devices"
+    )
+    told = parser.parse_args()
     task = make_task(told)
+    config = task.workload.replicas if told.replicas else task.workload.config
     # To the target it is the shipped config as it stands, on this machine's clock.
     settings = ["cluster.clock=wall"] if told.target else task.workload.settings
-    summary, lines = run(task.workload.config, [*settings, *overrides_of(told)])
+    summary, lines = run(config, [*settings, *overrides_of(told)])
     trained = [line for line in lines if line["split"] == TRAIN]
     updates = sum(device["updates"] for device in summary["devices"].values())
     keys = task.data.splits[TRAIN].keys * len(trained)
-    figures = {"keys_per_update": keys * task.learning_nodes / updates, "matmul_gflops": gflops()}
+    # Each copy makes the updates of all.
+    learning_nodes = task.learning_nodes * load(config).graph.copies
+    figures = {"keys_per_update": keys * learning_nodes / updates, "matmul_gflops": gflops()}
     if told.target:
         if "reached" not in summary:
             sys.exit(MISSED.format(len(trained)))

@@ -21,13 +21,14 @@ class Workload:
 
     `per_update` keys (minibatches, trees, graphs) go into one update on both sides. `option` is the data set's option
     that says how many examples it has. `settings` are what this runtime is given beside: they change what is in flight,
-    never what is learnt from.
+    never what is learnt from. `replicas` is the shipped config of the same model in two copies, if there is one.
     """
 
     config: str
     per_update: int
     option: str
     settings: Sequence[str] = ()
+    replicas: str = ""
 
     def overrides(self, examples: int) -> list[str]:
         """The `path=value` of a run of two passes over so many examples, without a target."""
@@ -37,12 +38,14 @@ class Workload:
 
 WORKLOADS = {
     "mnist": Workload("mnist-mlp-2-devices", 1, "limit", ["cluster.clock=wall"]),
-    "list-reduction": Workload("list-reduction-rnn", 1, "train", ["training.min_update_frequency=1"]),
+    "list-reduction": Workload(
+        "list-reduction-rnn", 1, "train", ["training.min_update_frequency=1"], "list-reduction-rnn-2-replicas"
+    ),
     # A wave of so many trees or graphs is what an update is made of: `inject_at_once` of the shipped configs.
-    "sst": Workload("sst-tree-lstm", 25, "limit"),
-    "babi15": Workload("babi15-ggsnn", 20, "limit"),
+    "sst": Workload("sst-tree-lstm", 25, "limit", [], "sst-tree-lstm-2-replicas"),
+    "babi15": Workload("babi15-ggsnn", 20, "limit", [], "babi15-ggsnn-2-replicas"),
     # Where a node has one message a molecule, the shipped config would update in every fourth wave.
-    "qm9": Workload("qm9-ggsnn", 20, "limit", ["training.min_update_frequency=20"]),
+    "qm9": Workload("qm9-ggsnn", 20, "limit", ["training.min_update_frequency=20"], "qm9-ggsnn-2-replicas"),
 }
 
 
