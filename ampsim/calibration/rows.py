@@ -21,6 +21,8 @@ def lines(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, float, float, fl
         yield row.name, "throughput", "1/s", row.measured_rate, row.predicted_rate, row.rate_error
         for device, error in row.device_errors.items():
             yield row.name, device, "s", row.measured_device_s[device], row.predicted_device_s[device], error
+        for edge, error in row.edge_errors.items():
+            yield row.name, edge, "ms", 1e3 * row.measured_edge_s[edge], 1e3 * row.predicted_edge_s[edge], error
 
 
 def validation_table(rows: Sequence[Row]) -> Table:
@@ -35,10 +37,10 @@ def validation_table(rows: Sequence[Row]) -> Table:
 
 def verdict(rows: Sequence[Row]) -> str:
     """The median errors, and whether the order of the placements is kept."""
-    rate, devices = median_errors(rows)
+    rate, devices, edges = median_errors(rows)
     kept = "kept" if order_kept(rows) else "not kept"
     order = f"; order of the {len(rows)} placements {kept}" if len(rows) > 1 else ""
-    return f"median error: throughput {rate:.1%}, device time {devices:.1%}{order}"
+    return f"median error: throughput {rate:.1%}, device time {devices:.1%}, time on the way {edges:.1%}{order}"
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -46,7 +48,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     if path.suffix == ".json":
         content = {
             "rows": [row.to_json() for row in rows],
-            "median_errors": dict(zip(("throughput", "device_time"), median_errors(rows), strict=True)),
+            "median_errors": dict(zip(("throughput", "device_time", "on_the_way"), median_errors(rows), strict=True)),
             "order_kept": order_kept(rows),
         }
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

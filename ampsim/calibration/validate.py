@@ -13,6 +13,7 @@ from typing import Any
 
 from ampsim.calibration.placements import Placement, placements
 from ampsim.config.load import Experiment, load
+from ampsim.ir.graph import CONTROLLER
 from ampsim.runtime.run import Observer, run
 
 SPENT = ("busy_s", "send_s", "receive_s")
@@ -23,7 +24,8 @@ SPENT = ("busy_s", "send_s", "receive_s")
 class Row:
     """One placement: what was measured, the median over the repetitions, and what was predicted.
 
-    `rate` in examples of training per second, `device_s` each device's own time in the whole run.
+    `rate` in examples of training per second, `device_s` each device's own time in the whole run, `edge_s` how long a
+    packet was on the way from one process to another, on average (docs/protocol.md: "On the way").
     """
 
     name: str
@@ -32,6 +34,8 @@ class Row:
     predicted_rate: float
     measured_device_s: Mapping[str, float]
     predicted_device_s: Mapping[str, float]
+    measured_edge_s: Mapping[str, float]
+    predicted_edge_s: Mapping[str, float]
     measured_rates: Sequence[float]
 
     @property
@@ -42,15 +46,21 @@ class Row:
     @property
     def device_errors(self) -> dict[str, float]:
         """Of each device's own time: predicted / measured - 1, for those that did anything."""
-        return {
-            name: self.predicted_device_s[name] / measured_s - 1
-            for name, measured_s in self.measured_device_s.items()
-            if measured_s > 0
-        }
+        return _errors(self.measured_device_s, self.predicted_device_s)
+
+    @property
+    def edge_errors(self) -> dict[str, float]:
+        """Of each edge's time on the way: predicted / measured - 1."""
+        return _errors(self.measured_edge_s, self.predicted_edge_s)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types, the errors included."""
-        return {**asdict(self), "rate_error": self.rate_error, "device_errors": self.device_errors}
+        errors = {"rate_error": self.rate_error, "device_errors": self.device_errors, "edge_errors": self.edge_errors}
+        return {**asdict(self), **errors}
+
+
+def _errors(measured: Mapping[str, float], predicted: Mapping[str, float]) -> dict[str, float]:
+    return {name: predicted[name] / measured_s - 1 for name, measured_s in measured.items() if measured_s > 0}
 
 
 def order_kept(rows: Sequence[Row], tie: float = 0.05) -> bool:
@@ -65,10 +75,11 @@ def order_kept(rows: Sequence[Row], tie: float = 0.05) -> bool:
     )
 
 
-def median_errors(rows: Sequence[Row]) -> tuple[float, float]:
-    """The medians of |error| of throughput and of the devices' own time."""
+def median_errors(rows: Sequence[Row]) -> tuple[float, float, float]:
+    """The medians of |error| of throughput, of the devices' own time, and of the edges' time on the way."""
     devices = [abs(error) for row in rows for error in row.device_errors.values()]
-    return median(abs(row.rate_error) for row in rows), median(devices) if devices else 0.0
+    edges = [abs(error) for row in rows for error in row.edge_errors.values()]
+    return median(abs(row.rate_error) for row in rows), median(devices or [0.0]), median(edges or [0.0])
 
 
 def validate(
@@ -120,6 +131,8 @@ def validate(
                 predicted["train"]["instances_per_second"],
                 {name: median(_spent_s(summary, name) for summary in measured[number]) for name in names},
                 {name: _spent_s(predicted, name) for name in names},
+                {edge: median(_on_the_way_s(one, edge) for one in measured[number]) for edge in _edges(predicted)},
+                {edge: _on_the_way_s(predicted, edge) for edge in _edges(predicted)},
                 rates,
             )
         )
@@ -155,3 +168,12 @@ def _summary(experiment: Experiment, observer: Observer) -> dict[str, Any]:
 
 def _spent_s(summary: Mapping[str, Any], device: str) -> float:
     return float(sum(summary["devices"][device][part] for part in SPENT))
+
+
+def _edges(summary: Mapping[str, Any]) -> list[str]:
+    """The edges that took packets: the controller's first, then the devices' in the order of their names."""
+    return sorted(summary["edges"], key=lambda edge: (CONTROLLER not in edge.split(" -> "), edge))
+
+
+def _on_the_way_s(summary: Mapping[str, Any], edge: str) -> float:
+    return float(summary["edges"][edge]["mean_s"])

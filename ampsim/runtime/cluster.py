@@ -12,7 +12,7 @@ from ampsim.ops.table import Array
 from ampsim.runtime.controller_events import ControllerEvent, DropStructure, SendStructures
 from ampsim.runtime.device_events import Send
 from ampsim.runtime.schedule import Order
-from ampsim.runtime.statistics import WorkCounts
+from ampsim.runtime.statistics import Edges, WorkCounts
 from ampsim.sim.bound import Bound
 
 Delivery = Send | SendStructures | DropStructure
@@ -71,13 +71,15 @@ class DeviceIdentity:
 class Collected:
     """What the devices handed out at the end: `parameters` by `node.parameter`; `missing` devices did not.
 
-    `links` says of the busiest links of a simulated network what they carried.
+    `links` says of the busiest links of a simulated network what they carried, `edges` how long packets were on the way
+    from one process to another (see docs/protocol.md; none in one process).
     """
 
     intervals: list[Interval]
     parameters: dict[str, Array]
     missing: tuple[str, ...] = ()
     links: Mapping[str, Any] = field(default_factory=dict)
+    edges: Edges = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

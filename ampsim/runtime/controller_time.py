@@ -32,6 +32,10 @@ class ControllerTime:
         self._injected = 0
         self.free_s = 0.0
         self.busy_s = 0.0
+        self.handing_s = 0.0
+        """when it last began to hand out, its work on what it hands out being done"""
+        self.taken_in_s = 0.0
+        """when it had last taken something in, and began to work on it"""
 
     def injected(self, instances: int) -> None:
         """Note that so many instances are injected with what is sent next."""
@@ -39,8 +43,9 @@ class ControllerTime:
 
     def receive(self, messages: int, bundle: tuple[int, int, int, int], now_s: float) -> float:
         """Take in what has come now: bundles, batches, arrays and bytes. The seconds that it takes."""
-        taken_s = self._profile.receive.duration_s(*bundle) + self._backward.duration_s(Cost(), messages)
-        return self._work(taken_s, now_s)
+        receive_s = self._profile.receive.duration_s(*bundle)
+        self.taken_in_s = max(now_s, self.free_s) + receive_s
+        return self._work(receive_s + self._backward.duration_s(Cost(), messages), now_s)
 
     def send(self, actions: Sequence[Delivery], now_s: float, graph: Graph) -> float:
         """Make and hand out what is to be sent now; it leaves at `free_s`. The seconds that it takes."""
@@ -60,11 +65,13 @@ class ControllerTime:
                     size += len(devices) * structures.size_bytes
         if not batches:
             return 0.0
-        taken_s = self._profile.send.duration_s(len(peers), batches, arrays, size)
+        taken_s = send_s = self._profile.send.duration_s(len(peers), batches, arrays, size)
         if self._injected:
             taken_s += self._forward.duration_s(Cost(bytes_read=size), messages, self._injected)
         self._injected = 0
-        return self._work(taken_s, now_s)
+        self._work(taken_s, now_s)
+        self.handing_s = self.free_s - send_s
+        return taken_s
 
     def _work(self, taken_s: float, now_s: float) -> float:
         self.free_s = max(now_s, self.free_s) + taken_s

@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from traceback import format_exc
 from typing import Any
 
@@ -55,6 +55,7 @@ from ampsim.runtime.signals import die_with_the_parent
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
+from ampsim.runtime.statistics import OnTheWay
 from ampsim.runtime.wire import Bundle, Packet, WireError
 
 PARENT_CHECK_S = 0.5
@@ -98,6 +99,7 @@ class DeviceProcess:
         self._parent = os.getppid()
         self._meter = Meter()
         self._outbox: dict[str, list[Packet]] = defaultdict(list)
+        self._came: dict[str, OnTheWay] = defaultdict(OnTheWay)
         self._finished = False
         self._graph: Graph
         self._core: DeviceCore
@@ -110,8 +112,7 @@ class DeviceProcess:
         """Shake hands, then serve until the controller says goodbye."""
         early = self._shake_hands()
         self._meter.start()
-        for bundle in early:
-            self._receive(bundle)
+        self._take_in(early)
         while not self._finished:
             self._one_turn()
 
@@ -122,16 +123,12 @@ class DeviceProcess:
             left = self._spec.log_interval_s - meter.interval_s
             socket.wait(min(max(left, 0.0), PARENT_CHECK_S))
         meter.switch(Activity.RECEIVE)
-        for bundle in socket.receive():
-            self._receive(bundle)
+        began_s = self._take_in(socket.receive())
         if core.has_work:
-            began_s = meter.switch(Activity.BUSY)
             actions = core.handle(Turn())
             ended_s = meter.switch(Activity.SEND)
             self._act(actions, began_s, ended_s)
             self._flush()
-        else:
-            meter.switch(Activity.SEND)
         if meter.interval_s >= self._spec.log_interval_s:
             self._send_interval()
         if os.getppid() != self._parent:
@@ -171,6 +168,16 @@ class DeviceProcess:
             if os.getppid() != self._parent:
                 raise ControllerGone
         raise TimeoutError(f"the controller did not say {kind!r} within {HANDSHAKE_S:.0f} s")
+
+    def _take_in(self, bundles: Sequence[Bundle]) -> float:
+        """Take in what has come, and note how long it was on the way; when that is done, on the run's clock."""
+        for bundle in bundles:
+            self._receive(bundle)
+        done_s = self._meter.switch(Activity.BUSY if self._core.has_work else Activity.SEND)
+        for bundle in bundles:
+            if bundle.sent_s is not None and bundle.packets:
+                self._came[bundle.sender].add(len(bundle.packets), self._meter.switched_s - bundle.sent_s)
+        return done_s
 
     def _receive(self, bundle: Bundle) -> None:
         match bundle.kind:
@@ -231,7 +238,7 @@ class DeviceProcess:
     def _flush(self) -> None:
         """One bundle to each peer that there is something for."""
         for peer, packets in self._outbox.items():
-            self._socket.send(peer, Bundle(MESSAGES, self._socket.name, None, packets))
+            self._socket.send(peer, Bundle(MESSAGES, self._socket.name, None, packets, self._meter.switched_s))
         self._outbox.clear()
 
     def _send_interval(self) -> None:
@@ -246,7 +253,9 @@ class DeviceProcess:
             "refused": texts,
             "refused_count": count,
             "held": {} if counts.batches else self._core.held(),
+            "came": {sender: [came.packets, came.total_s] for sender, came in self._came.items()},
         }
+        self._came.clear()
         socket.bytes_sent = socket.bytes_received = 0
         spans: np.ndarray[Any, Any] = self._spans.take()
         packets = [Packet(("spans",), (spans,)), order_to_packet(self._order.take())]

@@ -33,8 +33,8 @@ class DeviceTime:
         self._graph, self._optimizer, self._profile = graph, optimizer, profile
         self._turns: dict[_Turn, float] = {}
 
-    def turn_s(self, handled: Handled, actions: Sequence[DeviceAction]) -> float:
-        """Seconds for a turn: the batch that was handled, with the update that it brought about, and handing out."""
+    def turn_s(self, handled: Handled) -> float:
+        """Seconds for a turn: the batch that was handled, with the update that it brought about."""
         target, rows = handled.target, handled.rows
         # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
         count = (handled.messages, len(handled.parts)) if self._profile.counts_messages else (0, 0)
@@ -42,7 +42,7 @@ class DeviceTime:
         duration_s = self._turns.get(turn)
         if duration_s is None:
             duration_s = self._turns[turn] = self._batch_s(*turn)
-        return duration_s if self._profile.send == NOTHING else duration_s + self._send_s(actions)
+        return duration_s
 
     def update_s(self, node: str) -> float:
         """Seconds for an update of a node's parameters that no batch brings about, at the end of an epoch."""
@@ -59,8 +59,10 @@ class DeviceTime:
     def _update_cost(self, node: str) -> Cost:
         return self._optimizer.cost(self._graph.nodes[node].parameter_values)
 
-    def _send_s(self, actions: Sequence[DeviceAction]) -> float:
-        """What handing out the answers takes: those to one peer go as one bundle."""
+    def send_s(self, actions: Sequence[DeviceAction]) -> float:
+        """What handing out a turn's answers takes: those to one peer go as one bundle."""
+        if self._profile.send == NOTHING:
+            return 0.0
         peers, batches, arrays, size = set[str](), 0, 0, 0
         for action in actions:
             if isinstance(action, Send):

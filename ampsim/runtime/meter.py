@@ -45,6 +45,11 @@ class Meter:
         return now - self._zero
 
     @property
+    def switched_s(self) -> float:
+        """When the last switch was, by the clock: as it is by default, all processes of a host can tell that time."""
+        return self._since
+
+    @property
     def interval_s(self) -> float:
         """Seconds since the interval began, as of the last switch."""
         return self._since - self._interval_start

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Self
 
 from ampsim.errors import DeviceFailed, Interrupted
@@ -39,7 +39,7 @@ from ampsim.runtime.schedule import Order
 from ampsim.runtime.signals import StopSignals
 from ampsim.runtime.sockets import ControllerSocket
 from ampsim.runtime.spec import ClusterSpec
-from ampsim.runtime.statistics import WorkCounts
+from ampsim.runtime.statistics import Edges, OnTheWay, WorkCounts
 from ampsim.runtime.wire import Bundle, Packet, WireError
 
 HANDSHAKE_S = 120.0
@@ -63,6 +63,7 @@ class ProcessCluster(OrderedCluster):
         self._early: list[Bundle] = []
         self._patience_s = 0.0
         self._identities: dict[str, DeviceIdentity] = {}
+        self._edges: Edges = defaultdict(OnTheWay)
 
     @property
     def identities(self) -> Mapping[str, DeviceIdentity]:
@@ -90,6 +91,7 @@ class ProcessCluster(OrderedCluster):
         self._sentinels = []
 
     def send(self, actions: Iterable[Delivery]) -> None:
+        sent_s = perf_counter()  # the clock of the devices' meters
         packets: dict[str, list[Packet]] = defaultdict(list)
         dropped: dict[str, list[int]] = defaultdict(list)
         for action in actions:
@@ -104,7 +106,7 @@ class ProcessCluster(OrderedCluster):
                         dropped[device].append(instance)
         for device in {**packets, **dropped}:
             body = dropped.get(device)
-            self._socket.send(device, Bundle(MESSAGES, CONTROLLER, body, packets.get(device, ())))
+            self._socket.send(device, Bundle(MESSAGES, CONTROLLER, body, packets.get(device, ()), sent_s))
 
     def follow(self, device: str, order: Order) -> None:
         self._socket.send(device, Bundle(ORDER, CONTROLLER, None, [order_to_packet(order)]))
@@ -120,8 +122,13 @@ class ProcessCluster(OrderedCluster):
 
     def wait(self, timeout_s: float) -> list[ClusterEvent]:
         events: list[ClusterEvent] = []
-        for bundle in self._bundles(timeout_s):
+        bundles = list(self._bundles(timeout_s))
+        for bundle in bundles:
             events += self._events(bundle)
+        received_s = perf_counter()
+        for bundle in bundles:
+            if bundle.sent_s is not None:
+                self._edges[bundle.sender, CONTROLLER].add(len(bundle.packets), received_s - bundle.sent_s)
         count, texts = self._socket.refused.take()
         return [*events, Refused(count, texts)] if count else events
 
@@ -139,7 +146,7 @@ class ProcessCluster(OrderedCluster):
                 else:
                     intervals += [event for event in self._events(bundle) if isinstance(event, Interval)]
         self._patience_s = 0.0 if waiting_for else 1.0
-        return Collected(intervals, parameters, tuple(sorted(waiting_for)))
+        return Collected(intervals, parameters, tuple(sorted(waiting_for)), edges=self._edges)
 
     def _shake_hands(self) -> None:
         welcomed = self._spec.to_wire()
@@ -214,6 +221,8 @@ class ProcessCluster(OrderedCluster):
                 yield ReplicasCollected(bundle.sender, parameters_from_packets(bundle.packets))
             case "interval":
                 body = bundle.body
+                for sender, (packets, total_s) in body["came"].items():
+                    self._edges[sender, bundle.sender].merge(OnTheWay(packets, total_s))
                 yield Interval(
                     device=bundle.sender,
                     times=body["times"],

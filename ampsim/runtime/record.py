@@ -15,10 +15,12 @@ from ampsim.runtime.cluster import DeviceIdentity, Interval, PassTiming, Refused
 from ampsim.runtime.controller_events import PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
-from ampsim.runtime.statistics import Staleness, WorkCounts
+from ampsim.runtime.statistics import Edges, Staleness, WorkCounts
 from ampsim.sim.bound import Bound, summed
 
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
+MOST_EDGES = 64
+"""Edges of which the summary tells: those that most packets took."""
 
 
 @dataclass
@@ -146,6 +148,15 @@ class RunRecord:
         """Note what the links of a simulated network have carried."""
         if links:
             self._closing["links"] = dict(links)
+
+    def add_edges(self, edges: Edges) -> None:
+        """Note how long packets were on the way, of the edges that most packets took; in one process there are none."""
+        if edges:
+            most = sorted(edges.items(), key=lambda edge: -edge[1].packets)[:MOST_EDGES]
+            self._closing["edges"] = {
+                f"{sender} -> {receiver}": {"packets": came.packets, "mean_s": came.mean_s}
+                for (sender, receiver), came in most
+            }
 
     def add_parameters(self, parameters: Mapping[str, Array]) -> None:
         """Write the final parameters; the clock alone has none."""

@@ -149,6 +149,7 @@ class _Run:
             for interval in collected.intervals:
                 self._record.add_interval(interval)
             self._record.add_links(collected.links)
+            self._record.add_edges(collected.edges)
             if collected.missing and not stopped:
                 raise DeviceFailed(collected.missing[0], f"did not hand out its parameters within {COLLECT_S:.0f} s")
             if not collected.missing:

@@ -9,9 +9,9 @@ arithmetic it is the reference that processes are held against; on shapes alone 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Self
@@ -64,6 +64,7 @@ from ampsim.runtime.schedule import OrderWriter
 from ampsim.runtime.simulated_meter import SimulatedMeter
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
+from ampsim.runtime.statistics import Edges, OnTheWay
 from ampsim.sim.bound import Bound
 from ampsim.sim.network import Link, Network
 from ampsim.sim.profile import DeviceProfile
@@ -89,6 +90,10 @@ class _Device:
     pass_busy_s: float = 0.0
     receive_s: float = 0.0
     """what taking in all that has come since the last turn takes; the next turn begins with it"""
+    send_s: float = 0.0
+    """what handing out takes of the turn; it ends with it"""
+    come: list[tuple[str, float]] = field(default_factory=list)
+    """what has come and was not taken in: from whom, and since when it was on the way"""
 
 
 @dataclass(slots=True)
@@ -97,12 +102,15 @@ class _Transfer:
 
     route: Sequence[Link]
     size: int
+    source: str
     destination: str
     event: DeviceEvent | ControllerEvent
     path_s: float
     arrays: int
     opens: bool
     """whether it is the first of what its sender sends to its destination in one turn"""
+    sent_s: float | None
+    """when its sender began to hand out; None for what is not of a pass"""
     hop: int = 0
 
 
@@ -148,6 +156,7 @@ class SimulatedCluster(Cluster):
         self._controller_path_s = 0.0
         self._pass_path_s = 0.0
         self._parameters: dict[str, Array] = {}
+        self._edges: Edges = defaultdict(OnTheWay)
         arithmetic_record = blas.record(spec.numerics)
         self._identities = {name: DeviceIdentity(os.getpid(), arithmetic_record) for name in profiles}
         self.messages_handled = 0
@@ -260,7 +269,7 @@ class SimulatedCluster(Cluster):
             for action in device.core.handle(Collect()):
                 if isinstance(action, Parameters):
                     self._parameters.update(action.values)
-        return Collected(intervals, self._parameters, links=self._links())
+        return Collected(intervals, self._parameters, links=self._links(), edges=self._edges)
 
     def _links(self) -> dict[str, Any]:
         """What the busiest links have carried."""
@@ -301,7 +310,11 @@ class SimulatedCluster(Cluster):
                 self._events.append(what)
         woken, self._woken = self._woken, []
         for device in woken:
-            if not device.busy and device.core.has_work:
+            if device.busy:
+                continue
+            if device.come:
+                self._take_in(device)
+            if device.core.has_work:
                 self._begin(device)
 
     def _at(self, time_s: float, what: Any) -> None:
@@ -326,13 +339,27 @@ class SimulatedCluster(Cluster):
         opens = reached is None or destination not in reached
         if reached is not None:
             reached.add(destination)
-        transfer = _Transfer(route, size, destination, event, path_s, self._arrays(event), opens)
+        sent_s = None if reached is None else self._handing_s(source)
+        transfer = _Transfer(route, size, source, destination, event, path_s, self._arrays(event), opens, sent_s)
         if source == CONTROLLER and self._controller and self._controller.free_s > self._time_s:
             self._at(self._controller.free_s, transfer)  # it begins its way when the controller has sent it
         elif after_s:
             self._at(self._time_s + after_s, transfer)
         else:
             self._hop(transfer)
+
+    def _handing_s(self, source: str) -> float:
+        """When who sends now began to hand out."""
+        if source != CONTROLLER:
+            return self._time_s - self._devices[source].send_s
+        return self._controller.handing_s if self._controller else self._time_s
+
+    def _take_in(self, device: _Device) -> None:
+        """Note how long what has come was on the way: a device takes it in between two turns."""
+        taken_in_s = self._time_s + device.receive_s
+        for source, sent_s in device.come:
+            self._edges[source, device.name].add(1, taken_in_s - sent_s)
+        device.come.clear()
 
     def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
         """How many arrays something is that travels; for what trains nothing it does not matter."""
@@ -361,6 +388,8 @@ class SimulatedCluster(Cluster):
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
         device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.arrays, transfer.size)
+        if transfer.sent_s is not None:
+            device.come.append((transfer.source, transfer.sent_s))
         event = transfer.event
         if isinstance(event, Deliver):
             event = Deliver(event.target, event.batch, event.source, transfer.path_s)
@@ -370,14 +399,18 @@ class SimulatedCluster(Cluster):
         self._woken.append(device)
 
     def _come_home(self, transfer: _Transfer) -> None:
+        taken_in_s = self._time_s
         if self._controller:
             event = transfer.event
             messages = len(event.batch) if isinstance(event, Home | Report) else 0
             bundle = (transfer.opens, 1, transfer.arrays, transfer.size)
             transfer.path_s += self._controller.receive(messages, bundle, self._time_s)
+            taken_in_s = self._controller.taken_in_s
             self._at(self._controller.free_s, event)
         else:
             self._events.append(transfer.event)  # type: ignore[arg-type]  # a transfer to it carries its events
+        if transfer.sent_s is not None:
+            self._edges[transfer.source, CONTROLLER].add(1, taken_in_s - transfer.sent_s)
         self._controller_path_s = self._pass_path_s = max(self._pass_path_s, transfer.path_s)
 
     def _begin(self, device: _Device) -> None:
@@ -386,7 +419,8 @@ class SimulatedCluster(Cluster):
         actions = self._handle(device, Turn())
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
-        duration_s = device.receive_s + device.time.turn_s(handled, actions)
+        device.send_s = device.time.send_s(actions)
+        duration_s = device.receive_s + device.time.turn_s(handled) + device.send_s
         device.receive_s = 0.0
         ended_s = self._time_s + duration_s
         path_s = max(entry.path_s for entry, _ in handled.parts) + duration_s

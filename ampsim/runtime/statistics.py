@@ -1,9 +1,9 @@
-"""What a device counts about its work, per interval of its utilization log, and over a run."""
+"""What a device counts about its work and about what comes, per interval of its utilization log, and over a run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from ampsim.ops.table import Array
 
@@ -33,6 +33,33 @@ class Staleness:
     def mean(self) -> float:
         """Mean over the gradients; 0 if there were none."""
         return self.total / self.gradients if self.gradients else 0.0
+
+
+@dataclass
+class OnTheWay:
+    """Packets that came from one sender: how many, and how long they were on the way in all, in s."""
+
+    packets: int = 0
+    total_s: float = 0.0
+
+    def add(self, packets: int, seconds: float) -> None:
+        """Count packets that came together, each of which took so long."""
+        self.packets += packets
+        self.total_s += packets * seconds
+
+    def merge(self, other: OnTheWay) -> None:
+        """Add another count to this one."""
+        self.packets += other.packets
+        self.total_s += other.total_s
+
+    @property
+    def mean_s(self) -> float:
+        """Mean over the packets; 0 if there were none."""
+        return self.total_s / self.packets if self.packets else 0.0
+
+
+Edges: TypeAlias = dict[tuple[str, str], OnTheWay]
+"""What was on the way, by sender and receiver."""
 
 
 @dataclass

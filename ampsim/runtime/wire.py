@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from math import prod
+from math import isfinite, prod
 from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_DIMENSIONS = 8
 DTYPES = frozenset({"<f4", "<f8", "<i8", "<i4", "|u1", "|b1"})
@@ -52,12 +52,16 @@ class Packet(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """What one process has for another at one time: a `kind`, a plain `body`, and any number of packets."""
+    """What one process has for another at one time: a `kind`, a plain `body`, and any number of packets.
+
+    `sent_s` is when its sender began to hand out, on the clock that all processes of a host share; None if not told.
+    """
 
     kind: str
     sender: str
     body: Any = None
     packets: Sequence[Packet] = ()
+    sent_s: float | None = None
 
 
 class _Place(NamedTuple):
@@ -114,7 +118,7 @@ def encode(bundle: Bundle) -> list[Buffer]:
                 shared += [array, gap]
     joined = _joined(shared)
     inline = len(joined) <= INLINE_BYTES
-    header = [PROTOCOL, bundle.kind, bundle.sender, bundle.body, runs, joined if inline else None]
+    header = [PROTOCOL, bundle.kind, bundle.sender, bundle.sent_s, bundle.body, runs, joined if inline else None]
     return [msgpack.packb(header), *large] if inline else [msgpack.packb(header), joined, *large]
 
 
@@ -137,9 +141,11 @@ def _decode(frames: Sequence[Buffer]) -> Bundle:
     if not isinstance(header, list) or not header or header[0] != PROTOCOL:
         found = header[0] if isinstance(header, list) and header else header
         raise WireError(f"protocol version {PROTOCOL} expected, found {found!r}: use one version of ampsim everywhere")
-    _, kind, sender, body, described, inline = header
+    _, kind, sender, sent_s, body, described, inline = header
     if not isinstance(kind, str) or not isinstance(sender, str):
         raise WireError("kind and sender must be text")
+    if sent_s is not None and not (type(sent_s) is float and isfinite(sent_s)):
+        raise WireError(f"the time of sending must be a finite float or nil, found {sent_s!r}")
     if inline is not None and not isinstance(inline, bytes):
         raise WireError(f"the small arrays must be bytes, found {type(inline).__name__}")
     runs = []
@@ -148,7 +154,7 @@ def _decode(frames: Sequence[Buffer]) -> Bundle:
         if type(count) is not int or count < 1 or (count > 1 and not layout.shared_bytes and not layout.frames):
             raise WireError(f"no number of packets of a layout: {count!r}")
         runs.append((layout, count))
-    return Bundle(kind, sender, body, _packets(runs, inline, frames))
+    return Bundle(kind, sender, body, _packets(runs, inline, frames), sent_s)
 
 
 def _packets(runs: list[tuple[_Layout, int]], inline: Any, frames: Sequence[Buffer]) -> list[Packet]:

@@ -80,7 +80,7 @@ def table(found: dict[str, tuple[dict[str, Any], float]]) -> Iterator[str]:
     headings = "throughput measured, 1/s | predicted | error | device time measured, s | predicted | error"
     yield f"| config | placement | {headings} |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
-    rates, devices = [], []
+    rates, devices, edges = [], [], []
     for config, (validation, _) in found.items():
         for number, row in enumerate(validation["rows"], start=1):
             rates.append(abs(row["rate_error"]))
@@ -96,13 +96,34 @@ def table(found: dict[str, tuple[dict[str, Any], float]]) -> Iterator[str]:
                 f"{', '.join(f'{errors[name]:+.0%}' for name in names)} |"
             )
     yield ""
-    yield "| config | throughput, median error | device time, median error | order kept | others used, cores |"
-    yield "|---|---:|---:|---|---:|"
+    yield from edge_table(found)
+    yield ""
+    headings = "throughput, median error | device time, median error | time on the way, median error"
+    yield f"| config | {headings} | order kept | others used, cores |"
+    yield "|---|---:|---:|---:|---|---:|"
     for config, (validation, others) in found.items():
-        rate, device = validation["median_errors"].values()
+        rate, device, edge = validation["median_errors"].values()
         kept = "yes" if validation["order_kept"] else "no"
-        yield f"| `{config}` | {rate:.0%} | {device:.0%} | {kept} | {others:.2f} |"
-    yield f"| all | {median(rates):.0%} | {median(devices):.0%} | | |"
+        yield f"| `{config}` | {rate:.0%} | {device:.0%} | {edge:.0%} | {kept} | {others:.2f} |"
+        edges += [abs(error) for row in validation["rows"] for error in row["edge_errors"].values()]
+    yield f"| all | {median(rates):.0%} | {median(devices):.0%} | {median(edges):.0%} | | |"
+
+
+def edge_table(found: dict[str, tuple[dict[str, Any], float]]) -> Iterator[str]:
+    """How long packets were on the way, a column for each edge: measured, predicted, error."""
+    edges = list(dict.fromkeys(edge for one, _ in found.values() for row in one["rows"] for edge in row["edge_errors"]))
+    yield f"| config | placement | {' | '.join(f'{edge}, ms' for edge in edges)} |"
+    yield f"|---|---|{'---:|' * len(edges)}"
+    for config, (validation, _) in found.items():
+        for number, row in enumerate(validation["rows"], start=1):
+            cells = [
+                f"{1e3 * row['measured_edge_s'][edge]:.2f}, {1e3 * row['predicted_edge_s'][edge]:.2f}: "
+                f"{row['edge_errors'][edge]:+.0%}"
+                if edge in row["edge_errors"]
+                else ""
+                for edge in edges
+            ]
+            yield f"| `{config}` | {'own' if number == 1 else number} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

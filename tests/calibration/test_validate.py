@@ -13,7 +13,16 @@ from ampsim.calibration.validate import Row, median_errors, order_kept
 Command = Callable[..., tuple[int, str, str]]
 
 
-def row(name: str, measured: float, predicted: float, **devices: tuple[float, float]) -> Row:
+EDGE = "d0 -> d1"
+
+
+def row(
+    name: str,
+    measured: float,
+    predicted: float,
+    edge: tuple[float, float] | None = None,
+    **devices: tuple[float, float],
+) -> Row:
     return Row(
         name,
         {device: ["a"] for device in devices},
@@ -21,18 +30,25 @@ def row(name: str, measured: float, predicted: float, **devices: tuple[float, fl
         predicted,
         {device: one for device, (one, _) in devices.items()},
         {device: other for device, (_, other) in devices.items()},
+        {EDGE: edge[0]} if edge else {},
+        {EDGE: edge[1]} if edge else {},
         [measured],
     )
 
 
-ROWS = [row("own", 100, 110, d0=(2.0, 1.9), d1=(1.0, 1.3)), row("other", 200, 180, d0=(4.0, 4.0), d1=(0.0, 0.0))]
+ROWS = [
+    row("own", 100, 110, (0.002, 0.001), d0=(2.0, 1.9), d1=(1.0, 1.3)),
+    row("other", 200, 180, (0.004, 0.005), d0=(4.0, 4.0), d1=(0.0, 0.0)),
+]
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:
     assert ROWS[0].rate_error == pytest.approx(0.1)
     assert ROWS[0].device_errors == pytest.approx({"d0": -0.05, "d1": 0.3})
     assert ROWS[1].device_errors == {"d0": 0.0}, "a device that did nothing has no error"
-    assert median_errors(ROWS) == pytest.approx((0.1, 0.05))
+    assert ROWS[0].edge_errors == pytest.approx({EDGE: -0.5})
+    assert median_errors(ROWS) == pytest.approx((0.1, 0.05, 0.375))
+    assert median_errors([row("in one process", 100, 101)]) == pytest.approx((0.01, 0.0, 0.0))
 
 
 def test_the_order_is_kept_unless_the_faster_of_two_was_predicted_to_be_the_slower() -> None:
@@ -48,10 +64,13 @@ def test_the_table_and_both_files_have_every_figure(tmp_path: Path) -> None:
         ("own", "throughput"),
         ("own", "d0"),
         ("own", "d1"),
+        ("own", EDGE),
         ("other", "throughput"),
         ("other", "d0"),
+        ("other", EDGE),
     ]
     assert all(error == pytest.approx(predicted / measured - 1) for *_, measured, predicted, error in listed)
+    assert listed[3][2:5] == ("ms", pytest.approx(2.0), pytest.approx(1.0))
     write_rows(tmp_path / "rows.csv", ROWS)
     with (tmp_path / "rows.csv").open() as file:
         header, *body = csv.reader(file)
@@ -60,8 +79,10 @@ def test_the_table_and_both_files_have_every_figure(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.json", ROWS)
     content = json.loads((tmp_path / "rows.json").read_text())
     assert [found["measured_rate"] for found in content["rows"]] == [100, 200]
+    assert [found["edge_errors"][EDGE] for found in content["rows"]] == pytest.approx([-0.5, 0.25])
+    assert content["median_errors"]["on_the_way"] == pytest.approx(0.375)
     assert content["order_kept"] is True
-    assert "throughput 10.0%, device time 5.0%; order of the 2 placements kept" in verdict(ROWS)
+    assert "throughput 10.0%, device time 5.0%, time on the way 37.5%; order of the 2 placements kept" in verdict(ROWS)
 
 
 def test_validate_runs_both_clocks_for_each_placement(command: Command, kind_file: Path) -> None:
@@ -81,6 +102,11 @@ def test_validate_runs_both_clocks_for_each_placement(command: Command, kind_fil
         assert one["measured_rate"] > 0
         assert one["predicted_rate"] > 0
         assert set(one["device_errors"]) == {"d0", "d1"}
+        assert set(one["edge_errors"]) == {
+            *("controller -> d0", "controller -> d1", "d0 -> controller", "d1 -> controller"),
+            *("d0 -> d1", "d1 -> d0"),
+        }
+        assert all(seconds > 0 for side in ("measured", "predicted") for seconds in one[f"{side}_edge_s"].values())
     assert "mnist-mlp-2-devices (own)" in output
     assert not Path("runs").exists(), "the runs are made elsewhere, and cleared away"
 

@@ -57,7 +57,8 @@ def test_validation_prints_a_row_for_each_placement_and_the_medians(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line]
     assert [row[:2] for row in rows[2:4]] == [["`babi15-ggsnn`", "own"], ["`babi15-ggsnn`", "2"]]
-    assert [len(row) for row in rows] == [8] * 4 + [5] * 4
+    assert [len(row) for row in rows] == [8] * 8 + [6] * 4
+    assert [row[:2] for row in rows[6:8]] == [["`babi15-ggsnn`", "own"], ["`babi15-ggsnn`", "2"]]
     assert rows[-1][0] == "all"
 
 

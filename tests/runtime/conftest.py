@@ -23,6 +23,7 @@ from ampsim.runtime.simulated_cluster import SimulatedCluster
 from ampsim.runtime.simulation import Simulation
 from ampsim.runtime.spans import SPAN
 from ampsim.runtime.spec import Choice, ClusterSpec
+from ampsim.runtime.statistics import Edges
 from ampsim.sim.network import Network, NetworkPlan
 from ampsim.sim.profile import DeviceProfile
 
@@ -60,6 +61,7 @@ class Simulated:
     network: Network
     ended_s: float
     messages_handled: int
+    edges: Edges
     spans: Mapping[str, NDArray[np.void]] = field(default_factory=dict)
 
     def time_s(self, split: str = "train") -> float:
@@ -112,10 +114,12 @@ def simulate(
     while simulation.advance(0, 60.0):
         pass
     intervals: dict[str, list[Interval]] = {name: [] for name in profiles}
-    for interval in simulation.rest().intervals:
+    rest = simulation.rest()
+    for interval in rest.intervals:
         intervals[interval.device].append(interval)
     timings = dict(zip(("train", "validation", "test"), simulation.timings, strict=True))
-    run = Simulated(graph, placement, timings, intervals, links, simulation.now_s, cluster.messages_handled)
+    told = intervals, links, simulation.now_s, cluster.messages_handled, rest.edges
+    run = Simulated(graph, placement, timings, *told)
     run.spans = {name: np.concatenate([_spans(one) for one in lines]) for name, lines in intervals.items()}
     return run
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,25 @@ cluster:
   log_interval: 50 ms
   devices: {ONE}
 """
+
+SLOW = """\
+import time
+from ampsim import DataSpec, Graph, GraphBuilder, elementwise
+
+
+def take_time(x):
+    time.sleep(0.1)
+    return x
+
+
+def model(data: DataSpec) -> Graph:
+    graph = GraphBuilder(data.inputs)
+    wire = graph.transform("linear", "linear", graph.input("image"), units=data.classes)
+    wire = graph.transform("slow", elementwise("slow", take_time, lambda x: 1 + 0 * x, flops=1), wire)
+    graph.loss("loss", "softmax_cross_entropy", wire, graph.input("label"))
+    return graph.graph()
+"""
+SLOW_DEVICES = "{d0: {kind: cpu-core, nodes: [linear]}, d1: {kind: cpu-core, nodes: [slow, loss]}}"
 
 ASYNCHRONOUS = ("training.max_active_keys=4", "data.limit=2000", "model.hidden=[64, 64, 64]", "training.epochs=3")
 
@@ -201,6 +222,53 @@ def test_every_message_is_counted_once(finished: Finished) -> None:
         assert totals["updates"] == training * sum(node.startswith("linear") for node in others)
     for node in finished.summary["nodes"].values():
         assert node["gradients"] == node["updates"] == training
+
+
+def test_what_goes_from_one_process_to_another_is_counted_and_timed(finished: Finished, driver: str) -> None:
+    if DRIVERS[driver][1]:  # nothing goes anywhere
+        assert "edges" not in finished.summary
+        return
+    splits, plan = finished.experiment.dataset.splits, finished.experiment.config.training
+    training = plan.epochs * splits["train"].keys
+    forward = training + plan.epochs * splits["validation"].keys + splits["test"].keys
+    place = {node: name for name, device in finished.experiment.devices.items() for node in device.nodes}
+    chain = [f"{kind}{number}" for number in (1, 2, 3) for kind in ("linear", "relu")] + ["linear4", "loss"]
+    expected: dict[str, int] = defaultdict(int)
+    for one, other in pairwise(place[node] for node in chain):
+        if one != other:
+            expected[f"{one} -> {other}"] += forward
+            expected[f"{other} -> {one}"] += training
+    for end in (chain[0], "loss"):  # the image and the label, and word that they are through
+        expected[f"controller -> {place[end]}"] += forward
+        expected[f"{place[end]} -> controller"] += training
+    expected[f"{place['loss']} -> controller"] += forward  # the reports
+    edges = finished.summary["edges"]
+    assert set(edges) == set(expected)
+    for edge, came in edges.items():
+        if edge.startswith("controller"):  # instances that are injected together go as one
+            assert expected[edge] / plan.max_active_keys <= came["packets"] <= expected[edge]
+        else:
+            assert came["packets"] == expected[edge]
+    assert all(0 < came["mean_s"] < finished.summary["wall_s"] for came in edges.values())
+
+
+def test_both_clocks_count_the_same_packets(finish: Finish) -> None:
+    wall = finish("two devices").summary["edges"]
+    simulated = finish("two devices", "cluster.clock=simulated", "cluster.numerics=off").summary["edges"]
+    packets = {edge: came["packets"] for edge, came in wall.items()}
+    assert {edge: came["packets"] for edge, came in simulated.items()} == packets
+
+
+def test_a_packet_that_waits_for_a_busy_device_is_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "slow.yaml").write_text(
+        CONFIG.replace("name: mlp, hidden: [32, 32, 32]", "name: 'slow:model'").replace(ONE, SLOW_DEVICES)
+    )
+    experiment = load(str(tmp_path / "slow.yaml"), ["training.max_active_keys=6", "training.epochs=1"])
+    _, summary = run(experiment, QuietWatcher(), tmp_path / "run")
+    # Six images, each of which takes d1 0.1 s: they come one by one, but wait for those before them.
+    edge = summary["edges"]["d0 -> d1"]
+    assert edge["mean_s"] * edge["packets"] > 0.1 * (1 + 2 + 3)
 
 
 def test_updates_count_gradients_and_the_rest_of_an_epoch(finish: Finish, driver: str) -> None:

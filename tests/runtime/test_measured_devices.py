@@ -91,3 +91,9 @@ def test_the_controller_hands_out_and_takes_in_as_its_kind_does(simulate: Any) -
     #     0 to 1     1 to 101         102             103             102 to 202        202 to 302
     summary = simulate(figures, "cluster.controller=./measured.yaml")
     assert summary["time_s"] == pytest.approx(INSTANCES * 302)
+    # Time on the way is from where handing out begins to where taking in ends: 0 to 101 for what is injected. The
+    # label's answer goes with the report, 101 to 202, the image's 102 to 302; in inference there is the report alone.
+    edges = summary["edges"]
+    assert edges["controller -> d0"] == {"packets": 2 * 3 * INSTANCES, "mean_s": pytest.approx(101)}
+    mean_s = (2 * 101 + 200 + 2 * 101) / 5
+    assert edges["d0 -> controller"] == {"packets": 5 * INSTANCES, "mean_s": pytest.approx(mean_s)}

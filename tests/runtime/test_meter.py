@@ -93,6 +93,17 @@ def test_the_length_of_the_interval_is_told_as_of_the_last_switch():
     assert meter.interval_s == 0
 
 
+def test_the_last_switch_is_told_on_the_clock_itself():
+    clock = Clock()
+    meter = Meter(clock)
+    clock.now = 1010.0
+    meter.start()
+    clock.now = 1013.5
+    assert meter.switch(SEND) == 3.5
+    clock.now = 1020.0
+    assert meter.switched_s == 1013.5
+
+
 def test_without_a_clock_given_time_goes_on_by_itself():
     meter = Meter()
     meter.start()

@@ -104,3 +104,32 @@ def test_a_switch_is_two_links_and_what_a_device_sends_shares_the_first(clock, m
     run = clock.chain(kinds, m=m, keys=1, loss_apart=True, **network)
     hops = 3 * 2 * (FORWARD / bandwidth + latency) + 2 * (HOME / bandwidth + latency) + REPORT / bandwidth
     assert run.time_s() == exactly(m * (2 * o + hops))
+
+
+def test_a_packet_is_on_the_way_until_its_receiver_has_the_turn_before_behind_it(clock):
+    """Three messages leave d1 at 1, 2 and 3, and are at d2 a latency of 2 later. d2 takes 4 for a batch:
+
+        leaves   arrives   taken in                        on the way
+        1        3         3, at once                      2
+        2        4         7, after the first batch        5
+        3        5         7, with it                      4
+
+    The labels come at once. All three reports leave d2 when a batch ends, and take the latency.
+    """
+    data = clock.InMemory(DataSpec({}), validation=[clock.minibatch()] * 3)
+    kinds = {"d1": clock.profile(compute=1.0), "d2": clock.profile(compute=0.25)}
+    placement = {"s1": "d1", "s2": "d2", "loss": "d2"}
+    connections = [
+        Connection(("controller", "d1"), 0.0, float("inf")),
+        Connection(("controller", "d2"), 0.125, float("inf")),
+        Connection(("d1", "d2"), 2.0, float("inf")),
+    ]
+    graph = clock.chain_graph(2, clock.stage_op())
+    run = clock.simulate(graph, placement, kinds, data, topology="links", connections=connections)
+    found = {edge: (came.packets, came.mean_s) for edge, came in run.edges.items()}
+    assert found == {
+        ("controller", "d1"): (1, 0.0),  # injected together, they go as one
+        ("controller", "d2"): (1, 0.125),
+        ("d1", "d2"): (3, (2 + 5 + 4) / 3),
+        ("d2", "controller"): (3, 0.125),
+    }

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.runtime.statistics import NodeCounts, Staleness, WorkCounts
+from ampsim.runtime.statistics import NodeCounts, OnTheWay, Staleness, WorkCounts
 
 counts = st.integers(0, 2**40)
 staleness = st.builds(Staleness, counts, counts, counts)
@@ -25,6 +25,14 @@ def test_staleness_counts_each_gradient():
     staleness.add(np.array([0, 3, 1]))
     staleness.add(np.array([2]))
     assert (staleness.gradients, staleness.total, staleness.maximum, staleness.mean) == (4, 6, 3, 1.5)
+
+
+def test_time_on_the_way_is_a_mean_over_packets():
+    came = OnTheWay()
+    assert came.mean_s == 0
+    came.add(3, 2.0)
+    came.merge(OnTheWay(1, 10.0))
+    assert (came.packets, came.total_s, came.mean_s) == (4, 16.0, 4.0)
 
 
 def test_no_gradients_have_a_mean_staleness_of_zero():
