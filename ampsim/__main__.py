@@ -24,6 +24,7 @@ def main() -> int:
         if sys.argv[1:2] == ["device"]:
             from ampsim.runtime.device_process import main as device
 
+            gc.freeze()
             gc.enable()
             return device(sys.argv[2:])
         from ampsim.cli.main import main as command_line

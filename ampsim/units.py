@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from functools import cache
 from math import isinf
+from typing import TYPE_CHECKING
 
-from pint import UnitRegistry
-from pint.errors import UndefinedUnitError
+if TYPE_CHECKING:
+    from pint import UnitRegistry
 
 _DEFINITIONS = """
 k- = 1e3
@@ -37,6 +38,20 @@ bps = bit / second
 FLOP = [operation]
 FLOPS = FLOP / second
 """
+
+_PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_COMMON: dict[str, dict[str, Decimal]] = {
+    "s": {"s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9")},
+    "byte": {f"{prefix}B": Decimal(factor) for prefix, factor in _PREFIXES.items()},
+    "byte/s": {
+        f"{prefix}{unit}/s": Decimal(factor) / size
+        for unit, size in (("B", 1), ("bit", 8))
+        for prefix, factor in _PREFIXES.items()
+    },
+    "FLOP/s": {f"{prefix}FLOP/s": Decimal(factor) for prefix, factor in _PREFIXES.items()},
+}
+"""What most people write, in SI units. Where a config has nothing else pint need not be loaded, which takes longer than
+reading the config does. A test compares the two."""
 
 # A number and a unit, kept apart from pint's own parser, which would evaluate `9 ** 9 ** 9`.
 _QUANTITY = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
@@ -85,12 +100,8 @@ def parse(text: str, unit: str, *, zero: bool = False) -> float:
     if not _UNIT.fullmatch(symbol):
         raise ValueError(_expectation(unit, text))
     try:
-        quantity = _registry().Quantity(Decimal(number), _registry().parse_units(symbol))
-        if quantity.dimensionality != _registry().parse_units(unit).dimensionality:
-            raise ValueError(_expectation(unit, text, _what(quantity.units.dimensionality)))
-        value = float(quantity.to(unit).magnitude)
-    except UndefinedUnitError:
-        raise ValueError(_expectation(unit, text, f"there is no unit {symbol[:20]!r}")) from None
+        common = _COMMON[unit].get(symbol)
+        value = _by_pint(number, symbol, unit, text) if common is None else float(Decimal(number) * common)
     except (DecimalException, OverflowError):
         raise ValueError(_expectation(unit, text, "out of range")) from None
     if isinf(value) or (value == 0 and Decimal(number) != 0):
@@ -98,6 +109,19 @@ def parse(text: str, unit: str, *, zero: bool = False) -> float:
     if value < 0 or (value == 0 and not zero):
         raise ValueError(_expectation(unit, text, "it can't be negative" if zero else "it must be above 0"))
     return value
+
+
+def _by_pint(number: str, symbol: str, unit: str, text: str) -> float:
+    """What a number of any unit is in `unit`. Raises ValueError if it is none of that, and decimal's exceptions."""
+    from pint.errors import UndefinedUnitError
+
+    try:
+        quantity = _registry().Quantity(Decimal(number), _registry().parse_units(symbol))
+        if quantity.dimensionality != _registry().parse_units(unit).dimensionality:
+            raise ValueError(_expectation(unit, text, _what(quantity.units.dimensionality)))
+        return float(quantity.to(unit).magnitude)
+    except UndefinedUnitError:
+        raise ValueError(_expectation(unit, text, f"there is no unit {symbol[:20]!r}")) from None
 
 
 def format_quantity(value: float, unit: str) -> str:
@@ -124,6 +148,8 @@ def _what(dimensionality: object) -> str:
 
 @cache
 def _registry() -> UnitRegistry[Decimal]:
+    from pint import UnitRegistry
+
     # Decimal, so that 5 us is 5e-06 s and not 4.9999999999999996e-06 s.
     registry: UnitRegistry[Decimal] = UnitRegistry(None, non_int_type=Decimal)
     for definition in _DEFINITIONS.strip().splitlines():

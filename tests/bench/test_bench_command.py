@@ -153,6 +153,13 @@ def test_help_imports_nothing_that_it_does_not_need():
     assert done.stdout.endswith("set()\n")
 
 
+def test_check_imports_neither_pint_nor_other_data_sets_and_leaves_what_was_imported_to_itself():
+    script = "import gc, sys; sys.argv = ['ampsim', 'check', 'mnist-mlp']\nfrom ampsim.cli.main import main\nmain()\n"
+    script += "print({'pint', 'ampsim.data.sst', 'ampsim.data.mnist'} & sys.modules.keys(), gc.get_freeze_count() > 0)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("{'ampsim.data.mnist'} True\n")
+
+
 @pytest.mark.parametrize("case", OWN)
 def test_every_shipped_case_runs_at_its_small_size(case, sample, tmp_path):
     rows = tmp_path / "rows.json"

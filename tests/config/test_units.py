@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampsim import units
 from ampsim.units import MEASURES, format_quantity, parse
 
 
@@ -34,6 +35,20 @@ from ampsim.units import MEASURES, format_quantity, parse
 )
 def test_a_quantity_is_read_exactly(text: str, unit: str, value: float) -> None:
     assert parse(text, unit, zero=True) == value
+
+
+@pytest.mark.parametrize(
+    ("unit", "symbol"), [(unit, symbol) for unit in units._COMMON for symbol in units._COMMON[unit]]
+)
+@given(number=st.one_of(st.decimals(0, 10**9, places=3), st.floats(1e-20, 1e30)).map(str))
+def test_common_units_are_what_pint_says_of_them(unit: str, symbol: str, number: str) -> None:
+    text = f"{number} {symbol}"
+    assert parse(text, unit, zero=True) == units._by_pint(number, symbol, unit, text)
+
+
+def test_what_a_fault_names_as_a_unit_is_common_but_for_a_few() -> None:
+    rare = {symbol for unit in MEASURES for symbol in MEASURES[unit].units if symbol not in units._COMMON[unit]}
+    assert rare == {"min", "h", "KiB", "MiB", "GiB"}
 
 
 NO_TIME = """5 parsec|5 kg|5 GHz|5 byte/s|5||us|nan s|inf s|-1 s|1e999 s|1e-999 s|1e99999999999 s|5 us us|5 us/|5 / s
