@@ -122,6 +122,7 @@ def validate(
         tell(f"simulated clock, placement {number + 1} of {len(chosen)}")
         ready = load(config, [*simulated, _devices(names, calibrated, placement, experiment)])
         predicted = _summary(ready, observer)
+        edges = _edges([predicted, *measured[number]])
         rates = [summary["train"]["instances_per_second"] for summary in measured[number]]
         rows.append(
             Row(
@@ -131,8 +132,8 @@ def validate(
                 predicted["train"]["instances_per_second"],
                 {name: median(_spent_s(summary, name) for summary in measured[number]) for name in names},
                 {name: _spent_s(predicted, name) for name in names},
-                {edge: median(_on_the_way_s(one, edge) for one in measured[number]) for edge in _edges(predicted)},
-                {edge: _on_the_way_s(predicted, edge) for edge in _edges(predicted)},
+                {edge: median(_on_the_way_s(one, edge) for one in measured[number]) for edge in edges},
+                {edge: _on_the_way_s(predicted, edge) for edge in edges},
                 rates,
             )
         )
@@ -170,9 +171,10 @@ def _spent_s(summary: Mapping[str, Any], device: str) -> float:
     return float(sum(summary["devices"][device][part] for part in SPENT))
 
 
-def _edges(summary: Mapping[str, Any]) -> list[str]:
-    """The edges that took packets: the controller's first, then the devices' in the order of their names."""
-    return sorted(summary["edges"], key=lambda edge: (CONTROLLER not in edge.split(" -> "), edge))
+def _edges(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The edges of which all summaries tell: the controller's first, then the devices' in the order of their names."""
+    edges = set.intersection(*[set(summary["edges"]) for summary in summaries])
+    return sorted(edges, key=lambda edge: (CONTROLLER not in edge.split(" -> "), edge))
 
 
 def _on_the_way_s(summary: Mapping[str, Any], edge: str) -> float:
