@@ -63,22 +63,44 @@ cluster:
 
 SLOW = """\
 import time
+from pathlib import Path
 from ampsim import DataSpec, Graph, GraphBuilder, elementwise
 
+FIRST_THERE, SIXTH_HERE = (Path(__file__).with_name(name) for name in ("first", "sixth"))
 
-def take_time(x):
-    time.sleep(0.1)
-    return x
+
+def wait_for(file):
+    while not file.exists():
+        time.sleep(0.01)
 
 
 def model(data: DataSpec) -> Graph:
+    calls = 0
+
+    def count(x):
+        nonlocal calls
+        calls += bool(x.any())
+        if calls == 2:
+            wait_for(FIRST_THERE)
+        if calls == 6:
+            SIXTH_HERE.touch()
+        return x
+
+    def take_time(x):
+        if x.any():
+            FIRST_THERE.touch()
+            wait_for(SIXTH_HERE)
+            time.sleep(0.1)
+        return x
+
     graph = GraphBuilder(data.inputs)
     wire = graph.transform("linear", "linear", graph.input("image"), units=data.classes)
-    wire = graph.transform("slow", elementwise("slow", take_time, lambda x: 1 + 0 * x, flops=1), wire)
+    for name, forward in (("count", count), ("slow", take_time)):
+        wire = graph.transform(name, elementwise(name, forward, lambda x: 1 + 0 * x, flops=1), wire)
     graph.loss("loss", "softmax_cross_entropy", wire, graph.input("label"))
     return graph.graph()
 """
-SLOW_DEVICES = "{d0: {kind: cpu-core, nodes: [linear]}, d1: {kind: cpu-core, nodes: [slow, loss]}}"
+SLOW_DEVICES = "{d0: {kind: cpu-core, nodes: [linear, count]}, d1: {kind: cpu-core, nodes: [slow, loss]}}"
 
 ASYNCHRONOUS = ("training.max_active_keys=4", "data.limit=2000", "model.hidden=[64, 64, 64]", "training.epochs=3")
 
@@ -266,9 +288,10 @@ def test_a_packet_that_waits_for_a_busy_device_is_on_the_way(tmp_path: Path) -> 
     )
     experiment = load(str(tmp_path / "slow.yaml"), ["training.max_active_keys=6", "training.epochs=1"])
     _, summary = run(experiment, QuietWatcher(), tmp_path / "run")
-    # Six images, each of which takes d1 0.1 s: they come one by one, but wait for those before them.
+    # d1 is busy with the first image until d0 has begun with the sixth, and for 0.1 s more, which the second to fifth
+    # wait.
     edge = summary["edges"]["d0 -> d1"]
-    assert edge["mean_s"] * edge["packets"] > 0.1 * (1 + 2 + 3)
+    assert edge["mean_s"] * edge["packets"] > 4 * 0.1
 
 
 def test_updates_count_gradients_and_the_rest_of_an_epoch(finish: Finish, driver: str) -> None:
