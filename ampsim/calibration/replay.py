@@ -40,6 +40,7 @@ from ampsim.runtime.device_events import (
     Report,
     Send,
     Turn,
+    Work,
 )
 from ampsim.runtime.device_time import WAYS, report_bytes
 from ampsim.runtime.schedule import ScheduledQueues
@@ -49,9 +50,10 @@ from ampsim.runtime.spec import ClusterSpec
 
 @dataclass
 class DeviceWork:
-    """What a device did: its turns in order without their time, and what it handed out and took in."""
+    """What a device did: its turns, their batches in order without their time, what it handed out and took in."""
 
-    turns: list[Sample] = field(default_factory=list)
+    turns: int = 0
+    batches: list[Sample] = field(default_factory=list)
     sent: Handed = field(default_factory=Handed)
     received: Handed = field(default_factory=Handed)
 
@@ -62,13 +64,13 @@ def replay(spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan, run: T
 
 
 def timed(work: DeviceWork, run: TimedRun, device: str) -> list[Sample]:
-    """A device's turns with the seconds that each took, as its spans tell."""
+    """A device's batches with the seconds that each took, as its spans tell."""
     told = [interval.spans for interval in run.intervals[device] if interval.spans is not None]
     seconds = np.concatenate(told).view(SPAN)["duration_s"].tolist() if told else []
-    # There are fewer spans than turns in a run that is longer than what is kept.
+    # There are fewer spans than batches in a run that is longer than what is kept.
     return [
-        Sample(turn.op, turn.way, turn.messages, turn.parts, turn.rows, turn.cost, turn.update, took_s)
-        for turn, took_s in zip(work.turns, seconds, strict=False)
+        Sample(one.op, one.way, one.messages, one.parts, one.rows, one.cost, one.update, took_s)
+        for one, took_s in zip(work.batches, seconds, strict=False)
     ]
 
 
@@ -103,11 +105,12 @@ class _Replay:
         return self._work
 
     def _turn(self, name: str, core: DeviceCore) -> None:
+        self._work[name].turns += 1
         sent, peers = self._work[name].sent, set[str]()
         for action in core.handle(Turn()):
             match action:
                 case Handled():
-                    self._work[name].turns.append(self._sample(action))
+                    self._work[name].batches += map(self._sample, action.batches)
                 case Send(device, target, batch):
                     arrays, size = 2 + len(self._graph.payload(target) or ()), self._graph.size_bytes(target, batch)
                     peers.add(device)
@@ -125,13 +128,13 @@ class _Replay:
         for device in peers - {CONTROLLER}:
             self._work[device].received.bundles += 1
 
-    def _sample(self, handled: Handled) -> Sample:
+    def _sample(self, handled: Work) -> Sample:
         node, _, direction = handled.target
         spec = self._graph.nodes[node]
         cost = spec.work(direction, handled.rows) if handled.rows else Cost()
         work = self._optimizer.cost(spec.parameter_values)
         update = (self._optimizer.name, work) if handled.updates else None
-        count = handled.messages, len(handled.parts)
+        count = handled.messages, handled.parts
         return Sample(spec.op_name, WAYS[direction], *count, handled.rows, cost, update, 0.0)
 
     def _perform(self, actions: Iterable[ControllerAction]) -> None:

@@ -67,7 +67,7 @@ class Workload:
                 (work.received, "receive_s", timed_run.receive),
             ):
                 counts = handed.bundles, handed.batches, handed.arrays, handed.size
-                samples.append((len(work.turns), *counts, run.spent_s(device, activity)))
+                samples.append((work.turns, *counts, run.spent_s(device, activity)))
         return timed_run
 
     @property

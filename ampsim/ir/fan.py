@@ -10,7 +10,18 @@ import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.collector import Collector
-from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, RoutingSpec, TrainingSetup, gradients_of
+from ampsim.ir.node import (
+    AHEAD,
+    BACK,
+    Answer,
+    Emission,
+    Node,
+    NodeSpec,
+    Payload,
+    RoutingSpec,
+    TrainingSetup,
+    gradients_of,
+)
 from ampsim.ir.state import check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
@@ -39,6 +50,10 @@ class GroupSpec(RoutingSpec):
     @property
     def needs_structure(self) -> bool:
         return True
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        return BACK  # ahead, members that are gathered first are collected in fewer goes
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
@@ -133,6 +148,10 @@ class UngroupSpec(RoutingSpec):
     row_state: RowState
 
     @property
+    def light(self) -> frozenset[Direction]:
+        return AHEAD  # back, gradients that are gathered first are collected in fewer goes
+
+    @property
     def outputs(self) -> tuple[Payload, ...]:
         return (self.inputs[0],)
 
@@ -183,6 +202,10 @@ class FlatmapSpec(RoutingSpec):
     @property
     def needs_structure(self) -> bool:
         return True
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        return AHEAD  # back, gradients that are gathered first are collected in fewer goes
 
     @property
     def outputs(self) -> tuple[Payload, ...]:

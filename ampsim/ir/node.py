@@ -24,6 +24,11 @@ Payload = tuple[ArraySpec, ...]
 """What a port carries: the specs of its arrays."""
 
 
+ALL_DIRECTIONS = frozenset(Direction)
+AHEAD = frozenset({Direction.FORWARD, Direction.INFERENCE})
+BACK = frozenset({Direction.BACKWARD})
+
+
 def payload_bytes(payload: Payload) -> int:
     """Bytes of one row of a port."""
     return sum(array.row_bytes for array in payload)
@@ -119,6 +124,15 @@ class NodeSpec(ABC):
     def needs_structure(self) -> bool:
         """Whether the node asks for its instances' structure."""
         return False
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        """The directions in which a batch from the node's own device is answered in the turn that made it.
+
+        For what takes no longer than a turn's own work, and is no faster for messages that are gathered first: the
+        way through the queue would cost more than it is good for.
+        """
+        return frozenset()
 
     @property
     def op_name(self) -> str:

@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, total_rows
-from ampsim.ir.node import Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
+from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
 from ampsim.ir.state import check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
@@ -30,6 +30,10 @@ Update = Callable[[Array], Array]
 @dataclass(frozen=True)
 class PhiSpec(RoutingSpec):
     """Joins several edges into one; gradients go back to where their message came from."""
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        return ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
@@ -83,6 +87,10 @@ class CondSpec(RoutingSpec):
         return self.structured
 
     @property
+    def light(self) -> frozenset[Direction]:
+        return ALL_DIRECTIONS
+
+    @property
     def outputs(self) -> tuple[Payload, ...]:
         return (self.inputs[0],) * self.ports
 
@@ -120,6 +128,10 @@ class IsuSpec(RoutingSpec):
     inverse: Update
 
     @property
+    def light(self) -> frozenset[Direction]:
+        return ALL_DIRECTIONS
+
+    @property
     def outputs(self) -> tuple[Payload, ...]:
         return (self.inputs[0],)
 
@@ -154,6 +166,10 @@ class BcastSpec(RoutingSpec):
     """Sends every message to each of `ports` successors, and sums the gradients that come back."""
 
     ports: int
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        return ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.gradient_exchange import GradientFormat
-from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
+from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import StructureTable
@@ -41,6 +41,10 @@ class TransformSpec(NodeSpec):
     def arrays(self) -> tuple[ArraySpec, ...]:
         """The op's inputs: the arrays of all ports in order."""
         return tuple(spec for payload in self.inputs for spec in payload)
+
+    @property
+    def light(self) -> frozenset[Direction]:
+        return frozenset() if self.parameterised else ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:

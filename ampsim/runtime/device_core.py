@@ -1,14 +1,16 @@
 """The device, without I/O: events in, actions out.
 
 It queues what arrives, and at each turn lets one node answer the most urgent batch: backward before forward, oldest
-instance first. What the answer sends to a node of the same device goes straight back into the queue; the rest
-leaves as actions. It reads no clock and opens no socket, so the same core runs in a process of its own, and beside
-all the others in one process.
+instance first. What the answer sends to a light node of the same device (`NodeSpec.light`) is answered in the same
+turn, and so on, in the order in which it was made; what goes to another node of the device goes back into the queue;
+the rest leaves as actions. It has no clock of its own and opens no socket, so the same core runs in a process of its
+own, and beside all the others in one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from traceback import format_exception
 
 from ampsim.ir.batch import Batch, Direction
@@ -35,10 +37,14 @@ from ampsim.runtime.device_events import (
     Report,
     Send,
     Turn,
+    Work,
 )
 from ampsim.runtime.queues import Entry, Queues, message_queues
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
+
+MOST_AT_ONCE = 256
+"""Batches that one turn handles; what is left then goes into the queue, so that no loop keeps a device in its turn."""
 
 
 class NodeFailed(Exception):
@@ -54,8 +60,8 @@ class DeviceCore:
     """One device's nodes, queues and counts.
 
     `placement` maps every node of the graph to its device; `queues` decide what is handled next (by default those that
-    `max_batch` and `wave` ask for), and `hosted` are the device's nodes, if that is known already. Raises NodeFailed
-    from `handle` if a node raises.
+    `max_batch` and `wave` ask for), and `hosted` are the device's nodes, if that is known already. With a `clock` it
+    notes when the batches of a turn began. Raises NodeFailed from `handle` if a node raises.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class DeviceCore:
         queues: Queues | None = None,
         hosted: Sequence[str] | None = None,
         wave: int = 1,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self._graph = graph
@@ -77,13 +84,15 @@ class DeviceCore:
             hosted = [node for node in graph.nodes if placement[node] == name]
         specs = [graph.nodes[node] for node in hosted]
         self._nodes = {spec.name: spec.build(setup, self._structures) for spec in specs}
-        self._structured = frozenset(spec.name for spec in specs if spec.needs_structure)
         shared = graph.sharing
         self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
         self._to_hand_out: HandOut | None = None
+        self._light = {(spec.name, direction) for spec in specs for direction in spec.light}
+        self._max_batch, self._clock = max_batch, clock
+        self._awaiting: dict[Target, bool] = {}
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
-        self._ways: dict[tuple[str, Direction, int], tuple[Target, str]] = {}
+        self._ways: dict[tuple[str, Direction, int], tuple[Target, str, bool]] = {}
         self._queues = message_queues(graph.ranks, max_batch, wave) if queues is None else queues
         self._queued_bytes = 0
         self._counts = WorkCounts()
@@ -208,6 +217,11 @@ class DeviceCore:
         return described
 
     def _turn(self) -> list[DeviceAction]:
+        """Handle what is most urgent, and what comes of it for light nodes of this device, in the order it was made.
+
+        A batch that is too large to be handled as one goes into the queue, which splits it. Memory is what is kept
+        between turns: a batch that is handled in the turn that made it is not queued.
+        """
         try:
             taken = self._queues.take()
         except ValueError as error:
@@ -216,8 +230,39 @@ class DeviceCore:
             return []
         target, batch, parts = taken
         self._queued_bytes -= self._graph.size_bytes(target, batch)
+        done: list[Work] = []
+        began: list[float] = []
+        made: list[Entry] = []
+        actions: list[DeviceAction] = [Handled(done, parts, made, began)]
+        at_once: deque[tuple[Target, Batch]] = deque()
+        queued_as = len(parts)
+        while True:
+            answer = self._answer(target, batch)
+            done.append(Work(target, len(batch), queued_as, answer.rows, answer.updates))
+            self._count(target, len(batch), answer)
+            if answer.report is not None:
+                actions.append(Report(answer.report))
+            for direction, port, messages in answer.emissions:
+                destination, device, light = self._way(target.node, direction, port)
+                if device != self.name:
+                    actions.append(Send(device, destination, messages))
+                elif light and len(messages) <= self._max_batch and len(done) + len(at_once) < MOST_AT_ONCE:
+                    at_once.append((destination, messages))
+                else:
+                    made.append(self._enqueue(destination, messages, self.name))
+            if not at_once:
+                break
+            (target, batch), queued_as = at_once.popleft(), 0
+            if self._clock is not None:
+                began.append(self._clock())
+        self._note_memory(self._counts)
+        if taken.target.direction is Direction.UPDATE:
+            actions += self._hand_out()
+        return actions
+
+    def _answer(self, target: Target, batch: Batch) -> Answer:
         try:
-            answer = self._nodes[target.node].answer(target.direction, target.port, batch)
+            return self._nodes[target.node].answer(target.direction, target.port, batch)
         except (Exception, SystemExit) as error:
             schema = self._graph.schema
             first, text = schema.keys(batch.states[:1])[0], str(error)
@@ -227,36 +272,42 @@ class DeviceCore:
                 f"node {target.node} raised {type(error).__name__} in its {target.direction.name.lower()} pass "
                 f"({schema.describe(first)}): {text}"
             ) from error
-        self._count(target, len(batch), answer)
-        made: list[Entry] = []
-        actions: list[DeviceAction] = [Handled(target, len(batch), answer.rows, answer.updates, parts, made)]
-        if answer.report is not None:
-            actions.append(Report(answer.report))
-        for direction, port, messages in answer.emissions:
-            destination, device = self._way(target.node, direction, port)
-            if device == self.name:
-                made.append(self._enqueue(destination, messages, self.name))
-            else:
-                actions.append(Send(device, destination, messages))
-        if target.direction is Direction.UPDATE:
-            actions += self._hand_out()
-        return actions
 
-    def _way(self, node: str, direction: Direction, port: int) -> tuple[Target, str]:
-        """Where a message goes that leaves a node by a port, and on which device that is."""
+    def _way(self, node: str, direction: Direction, port: int) -> tuple[Target, str, bool]:
+        """Where a message goes that leaves a node by a port, on which device that is, and whether it is light there."""
         way = self._ways.get((node, direction, port))
         if way is None:
             target = self._graph.target(node, direction, port)
-            way = self._ways[node, direction, port] = target, self._placement.get(target.node, CONTROLLER)
+            light = (target.node, direction) in self._light
+            way = self._ways[node, direction, port] = target, self._placement.get(target.node, CONTROLLER), light
         return way
 
+    def _awaits_structure(self, target: Target) -> bool:
+        """Whether what comes to `target` is for a node that asks for structures, or may reach such in the same turn.
+
+        None does on the way back: there the message went forward by it before. Nor does what a replica has learnt.
+        """
+        known = self._awaiting.get(target)
+        if known is None:
+            onward = target.direction is Direction.FORWARD or target.direction is Direction.INFERENCE
+            reached, ahead = {target.node}, [target.node] if onward else []
+            while ahead:
+                node = ahead.pop()
+                for port in range(len(self._graph.nodes[node].outputs)):
+                    following, _, light = self._way(node, target.direction, port)
+                    if light and following.node not in reached:
+                        reached.add(following.node)
+                        ahead.append(following.node)
+            known = self._awaiting[target] = onward and any(self._graph.nodes[node].needs_structure for node in reached)
+        return known
+
     def _enqueue(self, target: Target, batch: Batch, source: str, path_s: float = 0.0) -> Entry:
-        """Queue a batch; it is parked while the structure of one of its instances is still on its way to its node."""
+        """Queue a batch; it is parked while the structure of one of its instances is awaited and still on its way."""
         number = self._arrived.get((target, source), 0)
         self._arrived[target, source] = number + 1
         entry = Entry(source, number, path_s)
         self._queued_bytes += self._graph.size_bytes(target, batch)
-        if target.node in self._structured and (missing := self._structures.missing(batch.states[:, 0])):
+        if self._awaits_structure(target) and (missing := self._structures.missing(batch.states[:, 0])):
             self._parked.append((missing, target, batch, entry))
             return entry
         self._put(target, batch, entry)
@@ -293,7 +344,6 @@ class DeviceCore:
         if cached != before:
             self._cached_bytes += cached - before
             self._cached_of[target.node] = cached
-        self._note_memory(counts)
 
     def _note_memory(self, counts: WorkCounts) -> None:
         if self._cached_bytes > counts.cached_bytes:

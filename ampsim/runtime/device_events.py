@@ -95,19 +95,35 @@ class Report:
     batch: Batch
 
 
-class Handled(NamedTuple):
-    """Action: note that this batch has just been handled.
+class Work(NamedTuple):
+    """A batch that was handled: `messages` to `target`, of `parts` entries of the queue.
 
-    `rows` were computed on, `updates` made; `parts` are the entries that its messages were of, and `made` those that
-    it put into the device's own queues.
+    What was answered in the turn that made it is of none. `rows` were computed on, `updates` made.
     """
 
     target: Target
     messages: int
+    parts: int
     rows: int
     updates: int
+
+
+class Handled(NamedTuple):
+    """Action: note what a turn has just handled: batches in their order, of which the first was taken off the queue.
+
+    `parts` are the entries that its messages were of, and `made` those that the turn put into the device's own queues.
+    `began` is when each batch but the first began, if the core was given a clock.
+    """
+
+    batches: Sequence[Work]
     parts: Sequence[tuple[Entry, int]]
     made: Sequence[Entry]
+    began: Sequence[float]
+
+    @property
+    def target(self) -> Target:
+        """Where the batch was queued that was taken."""
+        return self.batches[0].target
 
 
 @dataclass(frozen=True, slots=True)

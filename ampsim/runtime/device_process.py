@@ -142,7 +142,10 @@ class DeviceProcess:
         self._spec = spec = ClusterSpec.from_wire(welcome.body["spec"])
         self._graph = graph = spec.build_graph()
         queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
-        self._core = DeviceCore(name, graph, spec.placement, spec.setup(), spec.max_batch, queues, wave=spec.wave)
+        clock = self._meter.now_s
+        self._core = DeviceCore(
+            name, graph, spec.placement, spec.setup(), spec.max_batch, queues, wave=spec.wave, clock=clock
+        )
         here = frozenset(node for node, device in spec.placement.items() if device == name)
         self._reader = PacketReader(graph, here)
         self._spans = SpanRecorder(graph.ranks)
@@ -225,7 +228,7 @@ class DeviceProcess:
                 case Report(batch):
                     self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
                 case Handled():
-                    self._spans.add(began_s, ended_s, action.target, action.messages)
+                    self._spans.add_turn(began_s, ended_s, action)
                     if self._spec.records:
                         self._order.add(action.target, action.parts)
                 case EpochEnded(_, shared):

@@ -23,6 +23,8 @@ WAYS: Mapping[Direction, Way] = {
 REPORT_BYTES = 24
 """What a message of a loss node's figures carries beside its state: three float64."""
 
+NO_COUNT = (0, 0)
+
 _Turn = tuple[str, Direction, int, int, tuple[int, int]]
 
 
@@ -33,16 +35,18 @@ class DeviceTime:
         self._graph, self._optimizer, self._profile = graph, optimizer, profile
         self._turns: dict[_Turn, float] = {}
 
-    def turn_s(self, handled: Handled) -> float:
-        """Seconds for a turn: the batch that was handled, with the update that it brought about."""
-        target, rows = handled.target, handled.rows
-        # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
-        count = (handled.messages, len(handled.parts)) if self._profile.counts_messages else (0, 0)
-        turn = target.node, target.direction, rows, handled.updates, count
-        duration_s = self._turns.get(turn)
-        if duration_s is None:
-            duration_s = self._turns[turn] = self._batch_s(*turn)
-        return duration_s
+    def batches_s(self, handled: Handled) -> list[float]:
+        """Seconds for each batch that a turn handled, with the update that it brought about."""
+        known, counts = self._turns, self._profile.counts_messages
+        found = []
+        for target, messages, parts, rows, updates in handled.batches:
+            # Where time does not depend on how many messages there are, batches of equal rows are of equal length.
+            turn = target.node, target.direction, rows, updates, (messages, parts) if counts else NO_COUNT
+            duration_s = known.get(turn)
+            if duration_s is None:
+                duration_s = known[turn] = self._batch_s(*turn)
+            found.append(duration_s)
+        return found
 
     def update_s(self, node: str) -> float:
         """Seconds for an update of a node's parameters that no batch brings about, at the end of an epoch."""

@@ -52,6 +52,7 @@ class InProcessCluster(OrderedCluster):
     def __init__(self, spec: ClusterSpec, graph: Graph, names: dict[str, str]) -> None:
         setup = spec.setup()
         self._spec, self._names = spec, names
+        self._meters = {name: Meter() for name in names}
         self._cores = {
             name: DeviceCore(
                 name,
@@ -61,10 +62,10 @@ class InProcessCluster(OrderedCluster):
                 spec.max_batch,
                 ScheduledQueues(graph.targets, spec.processes) if spec.follows else None,
                 wave=spec.wave,
+                clock=self._meters[name].now_s,
             )
             for name in names
         }
-        self._meters = {name: Meter() for name in names}
         self._orders = {name: OrderWriter(graph.targets, spec.processes) for name in names}
         self._spans = {name: SpanRecorder(graph.ranks) for name in names}
         self._events: deque[ClusterEvent] = deque()
@@ -157,7 +158,7 @@ class InProcessCluster(OrderedCluster):
                 case Report():
                     self._events.append(action)
                 case Handled():
-                    self._spans[name].add(began_s, ended_s, action.target, action.messages)
+                    self._spans[name].add_turn(began_s, ended_s, action)
                     if self._spec.records:
                         self._orders[name].add(action.target, action.parts)
                 case EpochEnded(_, shared):

@@ -44,6 +44,10 @@ class Meter:
         self._since = now
         return now - self._zero
 
+    def now_s(self) -> float:
+        """The time now, as `switch` tells it."""
+        return self._clock() - self._zero
+
     @property
     def switched_s(self) -> float:
         """When the last switch was, by the clock: as it is by default, all processes of a host can tell that time."""

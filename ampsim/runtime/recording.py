@@ -26,6 +26,8 @@ from ampsim.runtime.schedule import Order
 from ampsim.runtime.spec import ClusterSpec
 
 ORDERS, INDEX = "orders", "index.json"
+RULES = 2
+"""By what rules devices take turns: higher by one when they handle otherwise what they take off their queues."""
 _HEADER = struct.Struct("<III")
 _NUMBER = 1  # the column of parts that counts up
 _LEVEL = 6
@@ -112,7 +114,11 @@ class Recording:
         return list(self._index["import_paths"])
 
     def check(self, spec: ClusterSpec) -> None:
-        """Raise BadInput unless the orders are for this model on these devices."""
+        """Raise BadInput unless the orders are for this model on these devices, and for devices of this version."""
+        if self._index.get("rules") != RULES:
+            raise BadInput(
+                f"{self._folder}: is the recording of another version of ampsim, whose devices took other turns"
+            )
         if spec.fingerprint != self._index["fingerprint"]:
             raise BadInput(f"{self._folder}: is the recording of another model: config.yaml or the model was changed")
         if list(spec.processes) != self._index["processes"]:

@@ -18,7 +18,7 @@ from ampsim.errors import BadInput
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Interval
-from ampsim.runtime.recording import INDEX, ORDERS, encode_injections, encode_order
+from ampsim.runtime.recording import INDEX, ORDERS, RULES, encode_injections, encode_order
 from ampsim.runtime.spans import MAX_SPANS, SPAN
 from ampsim.runtime.spec import ClusterSpec
 
@@ -76,7 +76,12 @@ class RunDirectory:
     def write_order_index(self, spec: ClusterSpec) -> None:
         """What the files in orders/ are of, and where the user's own modules were found."""
         (self.path / ORDERS).mkdir(exist_ok=True)
-        index = {"processes": list(spec.processes), "fingerprint": spec.fingerprint, "import_paths": spec.import_paths}
+        index = {
+            "processes": list(spec.processes),
+            "fingerprint": spec.fingerprint,
+            "import_paths": spec.import_paths,
+            "rules": RULES,
+        }
         self._replace(f"{ORDERS}/{INDEX}", _json(index))
 
     def write_parameters(self, parameters: Mapping[str, Array]) -> str:

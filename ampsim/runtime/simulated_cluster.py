@@ -420,16 +420,20 @@ class SimulatedCluster(Cluster):
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
         device.send_s = device.time.send_s(actions)
-        duration_s = device.receive_s + device.time.turn_s(handled) + device.send_s
+        batches_s = device.time.batches_s(handled)
+        batches_s[0] += device.receive_s
+        batches_s[-1] += device.send_s
         device.receive_s = 0.0
-        ended_s = self._time_s + duration_s
-        path_s = max(entry.path_s for entry, _ in handled.parts) + duration_s
+        ended_s = self._time_s
+        for work, batch_s in zip(handled.batches, batches_s, strict=True):
+            device.spans.add(ended_s, ended_s := ended_s + batch_s, work.target, work.messages)
+            self.messages_handled += work.messages
+        duration_s = ended_s - self._time_s
+        path_s = max([entry.path_s for entry, _ in handled.parts]) + duration_s
         for entry in handled.made:
             entry.path_s = path_s
-        self.messages_handled += handled.messages
         if device.order is not None:
             device.order.add(handled.target, handled.parts)
-        device.spans.add(self._time_s, ended_s, handled.target, handled.messages)
         if device.core.memory_bytes > device.profile.memory:
             raise self._out_of_memory(device)
         self._work(device, duration_s)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ampsim.ir.graph import Target
+from ampsim.runtime.device_events import Handled
 
 SPAN = np.dtype(
     [
@@ -39,6 +40,12 @@ class SpanRecorder:
             self._left -= 1
             node = self._index[target.node]
             self._spans.append((began_s, ended_s - began_s, node, int(target.direction), 0, messages))
+
+    def add_turn(self, began_s: float, ended_s: float, handled: Handled) -> None:
+        """Note the batches of a turn, of which each ended when the next one began."""
+        for work, until_s in zip(handled.batches, (*handled.began, ended_s), strict=True):
+            self.add(began_s, until_s, work.target, work.messages)
+            began_s = until_s
 
     def take(self) -> NDArray[np.uint8]:
         """The spans since the last call, as the bytes of SPAN records: `uint8[spans * SPAN.itemsize]`."""

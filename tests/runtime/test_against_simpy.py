@@ -4,6 +4,8 @@ It is written from docs/devices.md and docs/network.md, and shares no code with 
 
 - A device does one batch at a time, here one message: backward before forward, the oldest instance first, of one
   instance what came first; what it sends to itself comes before what arrives meanwhile.
+- What a message brings about for nodes of the same device that have no weights (but the loss) is done in the same turn,
+  one batch after the other in the order in which they were made; the turn ends with the last of them.
 - A batch takes overhead + max(flops / compute, bytes / memory bandwidth), and only the overhead if it has to wait for a
   partner. Each `frequency` gradients a node updates, which is part of the turn; what is left over at the end of the
   epoch is updated then, one node of a device after the other.
@@ -85,7 +87,9 @@ def draw_case(random: Random) -> Case:
 
     def add(kind: str, *wires: Port) -> Port:
         name = f"n{len(nodes)}"
-        values = random.randint(1, 9) if kind != FORK else 0
+        # What comes first learns, so that there is a gradient for all that follows.
+        first = wires[0][0] == CONTROLLER
+        values = random.randint(1, 9) if kind != FORK and (first or random.random() < 0.6) else 0
         nodes[name] = Kind(kind, wires, width(wires[0]), costs(), costs(), values)
         return name, 0
 
@@ -204,16 +208,26 @@ class Model:
                 yield self.awaken[name]
             yield self.last_of_all()
             _, _, _, target, direction, instance = heappop(queue)
-            self.outcome.turns[name].append((target[0], direction, self.env.now))
-            duration, sends = self.answer(target, direction, instance)
-            for destination, way in sends:
-                if self.host(destination) == name:
-                    self.put(name, destination, way, instance)
+            duration, leaving, ahead = 0.0, [], [(target, direction)]
+            for target, direction in ahead:  # it grows on the way
+                self.outcome.turns[name].append((target[0], direction, self.env.now + duration))
+                seconds, sends = self.answer(target, direction, instance)
+                duration += seconds
+                for destination, way in sends:
+                    if self.host(destination) != name:
+                        leaving.append((destination, way))
+                    elif self.is_light(destination):
+                        ahead.append((destination, way))
+                    else:
+                        self.put(name, destination, way, instance)
             self.outcome.busy_s[name] += duration
             yield self.env.timeout(duration)
-            for destination, way in sends:
-                if self.host(destination) != name:
-                    self.carry(name, destination, way, [instance])
+            for destination, way in leaving:
+                self.carry(name, destination, way, [instance])
+
+    def is_light(self, target: Port) -> bool:
+        kind = self.case.nodes[target[0]]
+        return kind.kind != LOSS and not kind.values
 
     def last_of_all(self) -> simpy.Event:
         """An event that comes after all others of this time: what arrives now is there when a device chooses."""
@@ -359,7 +373,7 @@ def real_graph(case: Case) -> Any:
             lambda parameters, saved, gradients, wanted: ((gradients[0],) * len(wanted), {}),
             lambda *inputs: inputs[:1],
             cost,
-            lambda *inputs: {"weight": ParameterSpec((kind.values,), zeros)},
+            lambda *inputs: {"weight": ParameterSpec((kind.values,), zeros)} if kind.values else {},
         )
 
     for name, kind in case.nodes.items():

@@ -24,6 +24,7 @@ from ampsim.runtime.device_events import (
     Report,
     Send,
     Turn,
+    Work,
 )
 from ampsim.runtime.queues import Entry
 from ampsim.runtime.schedule import OrderWriter, ScheduledQueues
@@ -211,7 +212,7 @@ def test_what_is_sent_is_addressed_to_the_device_of_its_node():
     device = core("d2")
     device.handle(Deliver(Target("linear2", 0, FORWARD), message(5), "d1"))
     handled, send = device.handle(Turn())
-    assert handled == Handled(Target("linear2", 0, FORWARD), 1, 1, 0, [(Entry("d1", 0), 1)], [])
+    assert handled == Handled([Work(Target("linear2", 0, FORWARD), 1, 1, 1, 0)], [(Entry("d1", 0), 1)], [], [])
     assert (send.device, send.target) == ("d3", Target("linear3", 0, FORWARD))
     assert send.batch.states.tolist() == [[5]]
 
@@ -220,7 +221,7 @@ def test_messages_of_one_port_are_handled_together_up_to_max_batch():
     device = core("d1", max_batch=2)
     for key in range(3):
         device.handle(Deliver(Target("linear1", 0, FORWARD), message(key), CONTROLLER))
-    assert [device.handle(Turn())[0].messages for _ in range(2)] == [2, 1]
+    assert [device.handle(Turn())[0].batches[0].messages for _ in range(2)] == [2, 1]
     assert not device.has_work
 
 
@@ -230,6 +231,11 @@ def turns(device):
     while device.has_work:
         found.append(device.handle(Turn())[0])
     return found
+
+
+def batches(device):
+    """What every turn handled, until there is nothing to do."""
+    return [work for handled in turns(device) for work in handled.batches]
 
 
 def test_entries_are_numbered_for_each_source_and_target():
@@ -277,13 +283,13 @@ def test_rows_are_those_computed_on_and_updates_those_that_were_made():
     found = []
     for port, key, rows in ((target, 0, 3), (target, 1, 2), (back, 1, 2), (back, 0, 3)):
         device.handle(Deliver(port, message(key, rows=rows), CONTROLLER))
-        found += [(handled.rows, handled.updates) for handled in turns(device)]
+        found += [(work.rows, work.updates) for work in batches(device)]
     assert found == [(3, 0), (2, 0), (2, 0), (3, 1)]
     loss = core("d4")
     loss.handle(Deliver(Target("loss", 1, FORWARD), message(0, port=1, rows=3), CONTROLLER))
-    assert [handled.rows for handled in turns(loss)] == [0], "a label that waits is not computed on"
+    assert [work.rows for work in batches(loss)] == [0], "a label that waits is not computed on"
     loss.handle(Deliver(Target("loss", 0, FORWARD), message(0, rows=3), "d3"))
-    assert [handled.rows for handled in turns(loss)] == [3]
+    assert [work.rows for work in batches(loss)] == [3]
 
 
 def orders_of(found):
@@ -436,7 +442,7 @@ def test_what_waits_for_a_structure_waits_whole_and_then_in_its_place():
         device.handle(DeliverStructures(stack({key: {"side": np.array([0])}})))
         handled = [one for one in turns(device) if one.target == target]
         assert [[entry.number for entry, _ in one.parts] for one in handled] == expected
-        assert sum(one.messages for one in handled) == {0: 0, 2: 1, 1: 2}[key]
+        assert sum(one.batches[0].messages for one in handled) == {0: 0, 2: 1, 1: 2}[key]
 
 
 def test_collecting_hands_out_the_parameters_of_this_device_alone():

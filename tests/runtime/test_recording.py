@@ -109,6 +109,9 @@ def test_what_cannot_be_replayed_is_told_before_anything_starts(ampsim: Any, run
     assert "another placement" in refused(
         lambda broken: edit(broken / "orders" / "index.json", '"d0", "d1"', '"d1", "d0"')
     )
+    assert "another version of ampsim" in refused(
+        lambda broken: edit(broken / "orders" / "index.json", '"rules": 2', '"rules": 1')
+    )
     assert "only a run that has finished" in refused(
         lambda broken: edit(broken / "summary.json", '"status": "finished"', '"status": "stopped"')
     )
@@ -118,7 +121,7 @@ def test_a_recording_tells_all_that_was_written(tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     orders.mkdir()
     (orders / "index.json").write_text(
-        json.dumps({"processes": ["controller", "d0"], "fingerprint": "", "import_paths": []})
+        json.dumps({"processes": ["controller", "d0"], "fingerprint": "", "import_paths": [], "rules": 2})
     )
     (orders / "controller.bin").write_bytes(encode_injections([2, 1]) + encode_injections([5]))
     chunk = Order(np.array([[0, 1]], np.int32), np.array([[0, 7, 3]], np.int32))

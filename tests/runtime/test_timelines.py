@@ -1,8 +1,10 @@
 """What each device does when, drawn: a pipeline, a loop and a tree on the simulated clock (golden/*.txt).
 
 Every batch takes a second and every link half a second; nothing else takes time. A column is half a second, so that a
-turn is a letter and `=`: a capital on the way forward, a small letter on the way back. Messages leave at the end of
-their turn. Written anew by `make golden`; the difference is to be read before it is committed.
+batch is a letter and `=`: a capital on the way forward, a small letter on the way back. A turn has a batch, and after
+it those that come of it for light nodes of the device; messages leave at its end.
+
+Written anew by `make golden`; the difference is to be read before it is committed.
 """
 
 from __future__ import annotations
