@@ -217,6 +217,8 @@ class Bcast(Node):
 
 def partition(batch: Batch, parts: Array) -> list[tuple[int, Batch]]:
     """The messages of each part (`parts int64[n]`), in order; a batch that is of one part is not copied."""
+    if len(parts) == 1:
+        return [(parts.item(0), batch)]
     numbers = np.flatnonzero(np.bincount(parts)).tolist()
     if len(numbers) == 1:
         return [(numbers[0], batch)]

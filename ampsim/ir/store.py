@@ -33,6 +33,10 @@ LARGE_BATCH = 16
 """Messages from which on a batch is kept as one, until messages are asked for that are not all of it."""
 
 
+_YES, _NO = np.array([True]), np.array([False])
+_YES.flags.writeable = _NO.flags.writeable = False
+
+
 @dataclass(slots=True)
 class _Block:
     """What came in one batch, and how many of its messages are still wanted."""
@@ -96,6 +100,8 @@ class RowStore:
 
     def holds(self, keys: list[int]) -> Array:
         """Which keys are kept: bool[n]."""
+        if len(keys) == 1:
+            return _YES if keys[0] in self else _NO
         if self._find_whole(keys) >= 0:
             return np.ones(len(keys), bool)
         self._look_into_all()
@@ -223,7 +229,7 @@ class Join:
     @property
     def size_bytes(self) -> int:
         """Bytes that wait for a partner."""
-        return sum(store.size_bytes for store in self._stores)
+        return sum([store.size_bytes for store in self._stores]) if self._stores else 0
 
     def waiting(self) -> list[int]:
         """Keys of which some ports have a message and others have not."""
@@ -236,14 +242,12 @@ class Join:
         """
         if not self._stores:
             return Joined(states, keys, rows, arrays)
-        complete = np.ones(len(keys), bool)
-        for number, store in enumerate(self._stores):
-            if number != port:
-                complete &= store.holds(keys)
-        if not complete.any():
+        complete = self._complete(port, keys)
+        count = np.count_nonzero(complete)
+        if not count:
             self._stores[port].put(keys, rows, arrays)
             return None
-        if not complete.all():
+        if count < len(keys):
             chosen, others = np.flatnonzero(complete), np.flatnonzero(~complete)
             batch = Batch(states, rows, arrays)
             waits, batch = batch.select(others), batch.select(chosen)
@@ -253,10 +257,18 @@ class Join:
         joined: list[Array] = []
         for number, store in enumerate(self._stores):
             port_rows, port_arrays = (rows, arrays) if number == port else store.take(keys)[:2]
-            if total_rows(port_rows) != total_rows(rows) or not np.array_equal(port_rows, rows):
+            if total_rows(port_rows) != total_rows(rows) or (len(rows) > 1 and not np.array_equal(port_rows, rows)):
                 raise ValueError(
                     f"messages of one state have {port_rows.tolist()} rows on port {number} "
                     f"and {rows.tolist()} on port {port}: the ports of one node must agree"
                 )
             joined += port_arrays
         return Joined(states, keys, rows, tuple(joined))
+
+    def _complete(self, port: int, keys: list[int]) -> Array:
+        """Which messages of a port have come on all others: bool[n]."""
+        others = [store for number, store in enumerate(self._stores) if number != port]
+        complete = others[0].holds(keys)
+        for store in others[1:]:
+            complete = complete & store.holds(keys)
+        return complete

@@ -97,6 +97,7 @@ class PayloadTransform(Node):
         self._ports = len(outputs)
         self._join = setup.join(spec.inputs)
         self._join_back = setup.join([gradients_of(payload) for payload in outputs])
+        self._joins = len(spec.inputs) > 1 or len(outputs) > 1
         saved = () if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)
         self._cache = RowStore(*saved)
         self._between_instances = len(spec.schema.fields) > 1
@@ -126,8 +127,9 @@ class PayloadTransform(Node):
 
     @property
     def cached_bytes(self) -> int:
-        waiting = self._join.size_bytes + self._join_back.size_bytes + self._cache.size_bytes
-        return waiting + self.parameters.received_bytes if self._spec.siblings and self.parameters else waiting
+        joins = self._join.size_bytes + self._join_back.size_bytes if self._joins else 0
+        received = self.parameters.received_bytes if self._spec.siblings and self.parameters else 0
+        return joins + received + self._cache.size_bytes
 
     def _forward(self, direction: Direction, states: Array, keys: list[int], rows: Array, inputs: Arrays) -> Answer:
         spec = self._spec

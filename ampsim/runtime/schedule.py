@@ -18,14 +18,6 @@ from ampsim.ops.table import Array
 from ampsim.runtime.queues import Entry, Queues, Taken
 
 
-class Part(NamedTuple):
-    """So many messages of one entry: number `number` of those that `source` sent to the target."""
-
-    source: int
-    number: int
-    messages: int
-
-
 class Order(NamedTuple):
     """A stretch of a device's order, as it travels and is kept.
 
@@ -43,7 +35,7 @@ class OrderWriter:
     def __init__(self, targets: Mapping[Target, int], sources: Mapping[str, int]) -> None:
         self._targets, self._sources = targets, sources
         self._turns: list[tuple[int, int]] = []
-        self._parts: list[Part] = []
+        self._parts: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
         """Turns noted since the last `take`."""
@@ -51,8 +43,8 @@ class OrderWriter:
 
     def add(self, target: Target, parts: Iterable[tuple[Entry, int]]) -> None:
         """Note a turn."""
-        before = len(self._parts)
-        self._parts += [Part(self._sources[entry.source], entry.number, messages) for entry, messages in parts]
+        before, sources = len(self._parts), self._sources
+        self._parts += [(sources[entry.source], entry.number, messages) for entry, messages in parts]
         self._turns.append((self._targets[target], len(self._parts) - before))
 
     def take(self) -> Order:

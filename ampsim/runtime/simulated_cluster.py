@@ -67,7 +67,9 @@ from ampsim.runtime.spec import ClusterSpec
 from ampsim.runtime.statistics import Edges, OnTheWay
 from ampsim.sim.bound import Bound
 from ampsim.sim.network import Link, Network
-from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.profile import NOTHING, DeviceProfile
+
+TURN = Turn()
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
@@ -149,6 +151,7 @@ class SimulatedCluster(Cluster):
             self._devices[name] = _Device(name, core, profile, times[id(profile)], meter, spans, order)
         self._heap: list[tuple[float, int, Any]] = []
         self._sequence = 0
+        self._hands = controller is not None or any(profile.receive != NOTHING for profile in profiles.values())
         self._time_s = 0.0
         self._events: deque[ClusterEvent] = deque()
         self._woken: list[_Device] = []
@@ -336,11 +339,13 @@ class SimulatedCluster(Cluster):
         if source != CONTROLLER:
             self._devices[source].meter.bytes_sent += size
         route = self._network.route(source, destination)
-        opens = reached is None or destination not in reached
-        if reached is not None:
-            reached.add(destination)
+        arrays, opens = 0, False
+        if self._hands:
+            arrays, opens = self._arrays(event), reached is None or destination not in reached
+            if reached is not None:
+                reached.add(destination)
         sent_s = None if reached is None else self._handing_s(source)
-        transfer = _Transfer(route, size, source, destination, event, path_s, self._arrays(event), opens, sent_s)
+        transfer = _Transfer(route, size, source, destination, event, path_s, arrays, opens, sent_s)
         if source == CONTROLLER and self._controller and self._controller.free_s > self._time_s:
             self._at(self._controller.free_s, transfer)  # it begins its way when the controller has sent it
         elif after_s:
@@ -362,7 +367,7 @@ class SimulatedCluster(Cluster):
         device.come.clear()
 
     def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
-        """How many arrays something is that travels; for what trains nothing it does not matter."""
+        """How many arrays something is that travels; for what is no part of training it does not matter."""
         match event:
             case Deliver(target, _, _, _):
                 return 2 + len(self._graph.payload(target) or ())
@@ -387,15 +392,17 @@ class SimulatedCluster(Cluster):
         device = self._devices[transfer.destination]
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
-        device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.arrays, transfer.size)
+        if self._hands:
+            device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.arrays, transfer.size)
         if transfer.sent_s is not None:
             device.come.append((transfer.source, transfer.sent_s))
         event = transfer.event
         if isinstance(event, Deliver):
-            event = Deliver(event.target, event.batch, event.source, transfer.path_s)
-        for action in self._handle(device, event):
-            if isinstance(action, EpochEnded):
-                self._events.append(DeviceEndedEpoch(device.name))
+            device.core.handle(Deliver(event.target, event.batch, event.source, transfer.path_s))
+        else:
+            for action in self._handle(device, event):
+                if isinstance(action, EpochEnded):
+                    self._events.append(DeviceEndedEpoch(device.name))
         self._woken.append(device)
 
     def _come_home(self, transfer: _Transfer) -> None:
@@ -416,7 +423,7 @@ class SimulatedCluster(Cluster):
     def _begin(self, device: _Device) -> None:
         """A turn: the core says what comes of it, and it comes when the time that the turn takes is over."""
         self._catch_up(device)
-        actions = self._handle(device, Turn())
+        actions = self._handle(device, TURN)
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
         device.send_s = device.time.send_s(actions)
@@ -436,7 +443,7 @@ class SimulatedCluster(Cluster):
             device.order.add(handled.target, handled.parts)
         if device.core.memory_bytes > device.profile.memory:
             raise self._out_of_memory(device)
-        self._work(device, duration_s)
+        device.meter.work(self._time_s, ended_s)
         device.busy = True
         self._at(ended_s, (device, actions, path_s))
 
@@ -445,17 +452,17 @@ class SimulatedCluster(Cluster):
         self._woken.append(device)
         reached = set[str]()
         for action in actions:
-            match action:
-                case Send(destination, target, batch):
-                    size = self._graph.size_bytes(target, batch)
-                    event: DeviceEvent | ControllerEvent = (
-                        Home(batch) if destination == CONTROLLER else Deliver(target, batch, device.name)
-                    )
-                    self._carry(device.name, destination, size, event, path_s, reached)
-                case Report(batch):
-                    self._carry(device.name, CONTROLLER, report_bytes(batch), action, path_s, reached)
-                case HandedOut():
-                    self._hand_out(device, action, path_s)
+            if isinstance(action, Send):
+                destination, target, batch = action
+                size = self._graph.size_bytes(target, batch)
+                event: DeviceEvent | ControllerEvent = (
+                    Home(batch) if destination == CONTROLLER else Deliver(target, batch, device.name)
+                )
+                self._carry(device.name, destination, size, event, path_s, reached)
+            elif isinstance(action, Report):
+                self._carry(device.name, CONTROLLER, report_bytes(action.batch), action, path_s, reached)
+            elif isinstance(action, HandedOut):
+                self._hand_out(device, action, path_s)
 
     def _work(self, device: _Device, duration_s: float) -> float:
         """Let a device work, from now or from when it has finished what it is at; when it will have done."""

@@ -17,8 +17,8 @@ class Rate:
     """The time of one batch at a node of one op, one way; every figure is 0 (or infinitely fast) unless measured.
 
     `batch` s for each batch, `call` s more if rows are computed on (a node that waits for partners does not), `message`
-    s a message, `part` s for each batch that was queued by itself and is handled, maybe with others, `row` s a row;
-    `compute` FLOP/s, `memory_bandwidth` byte/s.
+    s a message, `part` s for each batch that was queued by itself and is handled then, `row` s a row; `compute`
+    FLOP/s, `memory_bandwidth` byte/s.
     """
 
     batch: float = 0.0
