@@ -71,15 +71,17 @@ class GraphBuilder:
         self._problems.append(f"the data have no input {name!r}{_nearest(name, list(self._inputs))}")
         return Wire(Port(CONTROLLER, -1), None)
 
-    def transform(self, name: str, op: str | Op, *inputs: Wire, gain: float = 1.0, **options: Any) -> Wire:
+    def transform(
+        self, name: str, op: str | Op, *inputs: Wire, gain: float = 1.0, draws_as: str | None = None, **options: Any
+    ) -> Wire:
         """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT).
 
-        Its first parameters are those that the op gives, times `gain`.
+        Its first parameters are those that the op gives, times `gain`, to a node named `draws_as` if that is given.
         """
         wire = self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
         spec = self._nodes.get(name)
-        if isinstance(spec, TransformSpec) and gain != 1:
-            self._nodes[name] = replace(spec, gain=gain)
+        if isinstance(spec, TransformSpec):
+            self._nodes[name] = replace(spec, gain=gain, draws_as=draws_as)
         return wire
 
     def replicated(self, name: str, replicas: int, op: str | Op, wire: Wire, **options: Any) -> Wire:
@@ -91,11 +93,9 @@ class GraphBuilder:
             return self.transform(name, op, wire, **options)
         ways = self.cond(f"{name}_choose", wire, replicas, lambda states, structure: states[:, 0] % replicas)
         names = tuple(f"{name}_{number}" for number in range(replicas))
-        copies = [self.transform(copy, op, way, **options) for copy, way in zip(names, ways, strict=True)]
-        for copy in names:
-            spec = self._nodes.get(copy)
-            if isinstance(spec, TransformSpec):
-                self._nodes[copy] = replace(spec, draws_as=name)
+        copies = [
+            self.transform(copy, op, way, draws_as=name, **options) for copy, way in zip(names, ways, strict=True)
+        ]
         self._replicas.append(names)
         return self.phi(f"{name}_join", *copies)
 

@@ -193,7 +193,8 @@ class Bcast(Node):
 
     def __init__(self, spec: BcastSpec, setup: TrainingSetup) -> None:
         self.name, self._spec = spec.name, spec
-        self._join = setup.join([gradients_of(spec.inputs[0])] * spec.ports)
+        gradients = gradients_of(spec.inputs[0]) if spec.wanted[0] else ()
+        self._join = setup.join([gradients] * spec.ports)
 
     def held(self) -> list[int]:
         return self._join.waiting()

@@ -3,6 +3,7 @@
     table           what an op is; the table itself
     linear          linear, embedding
     activations     relu, tanh, sigmoid
+    add             add
     shaping         concat, split, select, pad
     segments        sum_rows, take_row
     gates           what the gated ops share; no op
@@ -16,7 +17,7 @@
 Importing this package fills the table.
 """
 
-from ampsim.ops import activations, cells, linear, losses, readout, segments, shaping, tree_cells
+from ampsim.ops import activations, add, cells, linear, losses, readout, segments, shaping, tree_cells
 from ampsim.ops.gradient_check import GradientMismatch, check_gradients
 from ampsim.ops.optimizers import OPTIMIZERS, Optimizer
 from ampsim.ops.table import OPS, ArraySpec, Cost, Op, ParameterSpec, elementwise, register
@@ -31,6 +32,7 @@ __all__ = [
     "Optimizer",
     "ParameterSpec",
     "activations",
+    "add",
     "cells",
     "check_gradients",
     "elementwise",

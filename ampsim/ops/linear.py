@@ -6,7 +6,9 @@ and a multiply-add is two operations.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -159,6 +161,29 @@ def embedding_parameters(ids: ArraySpec, *, vocabulary: int, units: int) -> dict
 
 
 linear = register(Op("linear", linear_forward, linear_backward, linear_shape, linear_cost, linear_parameters))
+
+
+def block_of_linear(first: tuple[int, int], inputs: int | None = None, units: int | None = None) -> Op:
+    """`linear` on some of the inputs and for some of the units of a layer: its first weights are that layer's.
+
+    `inputs` and `units` are those of the whole layer, None where the block has them all; `first` is the number of the
+    block's first input and of its first unit. The whole weight is drawn and cut, so that the blocks of a layer
+    begin as the layer itself would.
+    """
+    row, column = first
+
+    def parameters(x: ArraySpec, **options: Any) -> dict[str, ParameterSpec]:
+        own = linear_parameters(x, **options)
+
+        def cut(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+            whole = own["weight"].initialise(generator, (inputs or shape[0], units or shape[1]))
+            return whole[row : row + shape[0], column : column + shape[1]].copy()
+
+        return own | {"weight": ParameterSpec(own["weight"].shape, cut)}
+
+    return replace(linear, parameters=parameters)
+
+
 embedding = register(
     Op("embedding", embedding_forward, embedding_backward, embedding_shape, embedding_cost, embedding_parameters)
 )

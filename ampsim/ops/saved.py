@@ -12,7 +12,7 @@ from ampsim.ops.table import ArraySpec, Op
 _MESSAGES = 2
 _ROWS_OF_A_MESSAGE = (2, 3, 4)
 
-_known: dict[tuple[int, tuple[ArraySpec, ...], str], tuple[int, int]] = {}
+_known: dict[tuple[Op, tuple[ArraySpec, ...], str], tuple[int, int]] = {}
 
 
 def saved_bytes(op: Op, inputs: Sequence[ArraySpec], options: Mapping[str, Any]) -> tuple[int, int]:
@@ -21,7 +21,7 @@ def saved_bytes(op: Op, inputs: Sequence[ArraySpec], options: Mapping[str, Any])
     An op that takes whole messages may want a certain number of rows in each; 2 to 4 are tried. Of one that takes none
     of these, inputs and outputs are counted.
     """
-    key = id(op), tuple(inputs), repr(sorted(options.items()))
+    key = op, tuple(inputs), repr(sorted(options.items()))
     if key not in _known:
         _known[key] = _try(op, inputs, options)
     return _known[key]

@@ -139,7 +139,7 @@ FAULTS = [
     ("learning_rate: 0.1", "learning_rate: 1 %", 13, "training.optimizer.learning_rate", "found the text '1 %'"),
     ("[784, 784, 784]", "784", 5, "model.hidden", "each item a whole number above 0, found 784"),
     ("[784, 784, 784]", "[]", 5, "model.hidden", "found an empty list"),
-    ("[784, 784, 784]", "[784, 0]", 5, "model.hidden.1", "expected a whole number above 0, found 0"),
+    ("[784, 784, 784]", "[784, 0]", 5, "model.hidden.1", "expected a whole number above 0 or a list of at least 1"),
     ("[784, 784, 784]", "&a [*a]", 5, "", "an alias stands inside what it stands for"),
     ("[784, 784, 784]", "*a", 5, "", "not YAML: found undefined alias 'a'"),
     ("batch: 100", "batch: 0", 8, "data.batch", "expected a whole number from 1 to 10000, found 0"),

@@ -86,6 +86,16 @@ def test_the_shipped_main_job_differs_in_its_devices_only() -> None:
         assert other.model_copy(update={"name": four.name, "cluster": cluster}) == four
 
 
+def test_the_main_job_split_for_two_devices_differs_in_its_blocks_and_devices_only() -> None:
+    whole, split = (load(name) for name in ("mnist-mlp-2-devices", "mnist-mlp-split"))
+    same = {"name": whole.config.name, "model": whole.config.model, "cluster": whole.config.cluster}
+    assert split.config.model_copy(update=same) == whole.config
+    devices = {"devices": whole.config.cluster.devices}
+    assert split.config.cluster.model_copy(update=devices) == whole.config.cluster
+    (blocks, *layers), units = split.config.model.options["hidden"], whole.config.model.options["hidden"]
+    assert [sum(blocks), *layers] == units
+
+
 def test_a_file_wins_over_a_shipped_config_and_a_folder_does_not(bench: Any) -> None:
     bench.write(bench.text.replace("seed: 0", "seed: 7"), "mnist-mlp")
     assert load("mnist-mlp").config.seed == 7

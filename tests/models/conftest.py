@@ -275,6 +275,9 @@ def _small(name: str) -> Small:
         case "mlp":
             data = DataSpec({"image": ArraySpec((PIXELS,)), "label": INTEGERS}, CLASSES)
             options, instance = {"hidden": [5, 4]}, st.builds(images, st.integers(1, 4), seeds)
+        case "mlp, in blocks":
+            data = DataSpec({"image": ArraySpec((PIXELS,)), "label": INTEGERS}, CLASSES)
+            options, instance = {"hidden": [[3, 2], [1, 3]]}, st.builds(images, st.integers(1, 4), seeds)
         case "rnn":
             inputs = dict.fromkeys(("token", "start", "label"), INTEGERS)
             data = DataSpec(inputs, CLASSES, 2, {"t": 8, "length": 8}, {"vocabulary": WORDS})
@@ -300,7 +303,7 @@ def dynamic(request: pytest.FixtureRequest) -> Small:
     return _small(request.param)
 
 
-@pytest.fixture(scope="session", params=["mlp", *DYNAMIC])
+@pytest.fixture(scope="session", params=["mlp", "mlp, in blocks", *DYNAMIC])
 def model(request: pytest.FixtureRequest) -> Small:
     """Each model that comes with ampsim."""
     return _small(request.param)

@@ -172,13 +172,32 @@ def is_best(scores, chosen):
 
 
 def mlp(xp, p, instance):
-    (image,), (label,) = instance.inputs["image"].arrays, instance.inputs["label"].arrays
-    layers, total, predictions = sorted({name.partition(".")[0] for name in p}), 0.0, []
-    for pixels in image:
-        x = xp.row(pixels)
+    layers = sorted({name.partition(".")[0] for name in p})
+
+    def scores(x):
         for layer in layers[:-1]:
             x = xp.relu(affine(p, layer, x))
-        predictions.append(affine(p, layers[-1], x))
+        return affine(p, layers[-1], x)
+
+    return classified(xp, instance, scores)
+
+
+def mlp_in_blocks(xp, p, instance):
+    def scores(x):
+        parts = [affine(p, "linear1_0", x), affine(p, "linear1_1", x)]
+        for layer, size in (("linear2", 1), ("linear3", None)):
+            left, right = map(xp.relu, parts)
+            x = affine(p, f"{layer}_0", left) + right @ p[f"{layer}_1.weight"]
+            parts = [x[:size], x[size:]] if size else []
+        return x
+
+    return classified(xp, instance, scores)
+
+
+def classified(xp, instance, classify):
+    """The loss of a minibatch of images, each by itself."""
+    (image,), (label,) = instance.inputs["image"].arrays, instance.inputs["label"].arrays
+    total, predictions = 0.0, [classify(xp.row(pixels)) for pixels in image]
     for scores, chosen in zip(predictions, label, strict=True):
         total = xp.cross_entropy(scores, chosen) + total
     right = [is_best(xp.array(scores), chosen) for scores, chosen in zip(predictions, label, strict=True)]
@@ -263,6 +282,7 @@ def predict_dipole(xp, p, instance):
 
 REFERENCES = {
     "mlp": mlp,
+    "mlp, in blocks": mlp_in_blocks,
     "rnn": rnn,
     "tree_lstm": tree_lstm,
     "ggsnn, node_selection": select_node,

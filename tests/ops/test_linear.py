@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ampsim.ops import OPS, ArraySpec, Cost, check_gradients
+from ampsim.ops.linear import block_of_linear
 from ampsim.ops.table import dense
 
 small = st.integers(1, 4)
@@ -50,6 +51,20 @@ def test_linear_starts_he_normal_with_no_bias():
     assert weight.dtype == bias.dtype == np.float32
     assert weight.std() == pytest.approx(np.sqrt(2 / 800), rel=0.01)
     assert not bias.any()
+
+
+def test_the_blocks_of_a_layer_begin_as_the_layer_would():
+    def drawn(op, inputs, units):
+        rule = op.parameters(ArraySpec((inputs,)), units=units)
+        return {name: spec.initialise(np.random.default_rng(1), spec.shape) for name, spec in rule.items()}
+
+    whole = drawn(OPS["linear"], 6, 5)["weight"]
+    by_units = [drawn(block_of_linear((0, first), units=5), 6, count) for first, count in ((0, 2), (2, 3))]
+    by_inputs = [drawn(block_of_linear((first, 0), inputs=6), count, 5) for first, count in ((0, 4), (4, 2))]
+    np.testing.assert_array_equal(np.hstack([block["weight"] for block in by_units]), whole)
+    np.testing.assert_array_equal(np.vstack([block["weight"] for block in by_inputs]), whole)
+    assert all(block["weight"].flags.c_contiguous for block in (*by_units, *by_inputs))
+    assert [block["bias"].shape for block in (*by_units, *by_inputs)] == [(2,), (3,), (5,), (5,)]
 
 
 @given(small, small, small)
