@@ -24,21 +24,20 @@ from ampsim.data.dataset import TRAIN, VALIDATION  # noqa: E402
 def main() -> None:
     """Run, read the run directory, print."""
     parser = arguments(__doc__)
-    parser.add_argument(
-        "--replicas", action="store_true", help="two copies of the model, not its layers on two devices"
-    )
+    parser.add_argument("--other", action="store_true", help="the other config: in copies, or a layer cut in two")
     told = parser.parse_args()
     task = make_task(told)
-    config = task.workload.replicas if told.replicas else task.workload.config
+    config = task.workload.other if told.other else task.workload.config
     # To the target it is the shipped config as it stands, on this machine's clock.
     settings = ["cluster.clock=wall"] if told.target else task.workload.settings
     summary, lines = run(config, [*settings, *overrides_of(told)])
     trained = [line for line in lines if line["split"] == TRAIN]
     updates = sum(device["updates"] for device in summary["devices"].values())
     keys = task.data.splits[TRAIN].keys * len(trained)
-    # Each copy makes the updates of all.
-    learning_nodes = task.learning_nodes * load(config).graph.copies
-    figures = {"keys_per_update": keys * learning_nodes / updates, "matmul_gflops": gflops()}
+    graph = load(config, overrides_of(told)).graph
+    # Each copy of the graph makes the updates of all.
+    learning = sum(node.parameterised for node in graph.nodes.values())
+    figures = {"keys_per_update": keys * learning / updates, "matmul_gflops": gflops()}
     if told.target:
         if "reached" not in summary:
             sys.exit(MISSED.format(len(trained)))

@@ -21,14 +21,15 @@ class Workload:
 
     `per_update` keys (minibatches, trees, graphs) go into one update on both sides. `option` is the data set's option
     that says how many examples it has. `settings` are what this runtime is given beside: they change what is in flight,
-    never what is learnt from. `replicas` is the shipped config of the same model in two copies, if there is one.
+    never what is learnt from. `other` is the shipped config of the same model that trains fastest on two cores:
+    in two copies, or with a layer cut in two.
     """
 
     config: str
     per_update: int
     option: str
     settings: Sequence[str] = ()
-    replicas: str = ""
+    other: str = ""
 
     def overrides(self, examples: int) -> list[str]:
         """The `path=value` of a run of two passes over so many examples, without a target."""
@@ -37,7 +38,7 @@ class Workload:
 
 
 WORKLOADS = {
-    "mnist": Workload("mnist-mlp-2-devices", 1, "limit", ["cluster.clock=wall"]),
+    "mnist": Workload("mnist-mlp-2-devices", 1, "limit", ["cluster.clock=wall"], "mnist-mlp-split"),
     "list-reduction": Workload(
         "list-reduction-rnn", 1, "train", ["training.min_update_frequency=1"], "list-reduction-rnn-2-replicas"
     ),
@@ -71,11 +72,6 @@ class Task:
             if node.parameters is not None
             for key, value in node.parameters.values.items()
         }
-
-    @cached_property
-    def learning_nodes(self) -> int:
-        """How many nodes have parameters, and so make updates."""
-        return len({name.partition(".")[0] for name in self.parameters})
 
     def updates(self, split: str, epoch: int) -> Iterator[list[Instance]]:
         """The instances of a split in the order of this runtime, in groups of which each makes an update."""

@@ -63,8 +63,11 @@ def torch_peer(peers, name, singly=False, optimizer=()):
 
 def trained_here(name, folder, optimizer):
     """The mean training loss and the parameters that a run in process ends with."""
-    config = import_module("workload").WORKLOADS[name].config
-    path, _ = run(load(config, [*SMALL[name], *EPOCH, *IN_TURN, *optimizer]), Silent(), folder / "run", in_process=True)
+    return trained(import_module("workload").WORKLOADS[name].config, [*SMALL[name], *EPOCH, *optimizer], folder)
+
+
+def trained(config, overrides, folder):
+    path, _ = run(load(config, [*overrides, *IN_TURN]), Silent(), folder / "run", in_process=True)
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     (loss,) = (line["loss"] for line in lines if line["split"] == TRAIN)
     return loss, load_file(path / "parameters.safetensors")
@@ -82,6 +85,16 @@ def test_pytorch_learns_what_this_runtime_learns(peers, name, singly, tmp_path):
         found, began = peer.parameters[key].detach().numpy(), task.parameters[key]
         assert np.abs(found - began).max() > 0, key
         np.testing.assert_allclose(found - began, value - began, rtol=0, atol=1e-6 + 1e-3 * np.abs(value - began).max())
+
+
+def test_a_config_that_this_runtime_is_given_instead_trains_the_same_model(peers, tmp_path):
+    others = [workload for workload in peers("workload").WORKLOADS.values() if workload.runs]
+    assert others
+    for workload in others:
+        limit = [f"data.{workload.option}=500", *EPOCH]
+        whole, found = (trained(one, limit, tmp_path / one) for one in (workload.config, workload.runs))
+        assert found[0] == pytest.approx(whole[0], rel=1e-5)
+        assert sum(value.size for value in found[1].values()) == sum(value.size for value in whole[1].values())
 
 
 def test_adam_is_the_same_adam(peers, tmp_path):
