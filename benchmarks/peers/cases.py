@@ -11,7 +11,7 @@ from ampsim.bench.case import PYTHON, Case, Comparison, Contender
 OURS = "ampsim, 2 devices"
 """With layers on devices of their own."""
 OTHER = {"mnist": "ampsim, a layer cut in two"}
-"""The other config that a workload has; most are in copies of the model, for which a perceptron's gradients are large."""
+"""The other config, where it is not of copies: a perceptron's gradients are large."""
 REPLICAS = "ampsim, 2 replicas"
 TORCH, TORCH_BEST = "PyTorch batched, {} thread{}", "PyTorch batched, {} thread{}, MKL at its best"
 ONE, TWO = TORCH.format(1, ""), TORCH.format(2, "s")
