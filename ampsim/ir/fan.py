@@ -12,6 +12,7 @@ from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import (
     AHEAD,
+    ALL_DIRECTIONS,
     BACK,
     Answer,
     Emission,
@@ -51,9 +52,9 @@ class GroupSpec(RoutingSpec):
     def needs_structure(self) -> bool:
         return True
 
-    @property
-    def light(self) -> frozenset[Direction]:
-        return BACK  # ahead, members that are gathered first are collected in fewer goes
+    def light(self, gathers: bool) -> frozenset[Direction]:
+        # Ahead, members that have gathered are collected in fewer goes.
+        return BACK if gathers else ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
@@ -147,9 +148,9 @@ class UngroupSpec(RoutingSpec):
 
     row_state: RowState
 
-    @property
-    def light(self) -> frozenset[Direction]:
-        return AHEAD  # back, gradients that are gathered first are collected in fewer goes
+    def light(self, gathers: bool) -> frozenset[Direction]:
+        # Back, gradients that have gathered are collected in fewer goes.
+        return AHEAD if gathers else ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
@@ -203,9 +204,9 @@ class FlatmapSpec(RoutingSpec):
     def needs_structure(self) -> bool:
         return True
 
-    @property
-    def light(self) -> frozenset[Direction]:
-        return AHEAD  # back, gradients that are gathered first are collected in fewer goes
+    def light(self, gathers: bool) -> frozenset[Direction]:
+        # Back, gradients that have gathered are collected in fewer goes.
+        return AHEAD if gathers else ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:

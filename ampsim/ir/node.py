@@ -125,12 +125,11 @@ class NodeSpec(ABC):
         """Whether the node asks for its instances' structure."""
         return False
 
-    @property
-    def light(self) -> frozenset[Direction]:
+    def light(self, gathers: bool) -> frozenset[Direction]:
         """The directions in which a batch from the node's own device is answered in the turn that made it.
 
-        For what takes no longer than a turn's own work, and is no faster for messages that are gathered first: the
-        way through the queue would cost more than it is good for.
+        For what the way through the queue would cost more than it is good for. `gathers` says whether messages are
+        handled together that have gathered there: some nodes make fuller batches of these.
         """
         return frozenset()
 

@@ -13,7 +13,17 @@ from typing import final
 import numpy as np
 
 from ampsim.ir.batch import Batch, Direction, total_rows
-from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, Payload, RoutingSpec, TrainingSetup, gradients_of
+from ampsim.ir.node import (
+    AHEAD,
+    ALL_DIRECTIONS,
+    Answer,
+    Emission,
+    Node,
+    Payload,
+    RoutingSpec,
+    TrainingSetup,
+    gradients_of,
+)
 from ampsim.ir.state import check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
@@ -31,9 +41,9 @@ Update = Callable[[Array], Array]
 class PhiSpec(RoutingSpec):
     """Joins several edges into one; gradients go back to where their message came from."""
 
-    @property
-    def light(self) -> frozenset[Direction]:
-        return ALL_DIRECTIONS
+    def light(self, gathers: bool) -> frozenset[Direction]:
+        # Back, what has gathered is parted by origin into fuller batches.
+        return AHEAD if gathers else ALL_DIRECTIONS
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
@@ -86,8 +96,7 @@ class CondSpec(RoutingSpec):
     def needs_structure(self) -> bool:
         return self.structured
 
-    @property
-    def light(self) -> frozenset[Direction]:
+    def light(self, gathers: bool) -> frozenset[Direction]:
         return ALL_DIRECTIONS
 
     @property
@@ -127,8 +136,7 @@ class IsuSpec(RoutingSpec):
     update: Update
     inverse: Update
 
-    @property
-    def light(self) -> frozenset[Direction]:
+    def light(self, gathers: bool) -> frozenset[Direction]:
         return ALL_DIRECTIONS
 
     @property
@@ -167,8 +175,7 @@ class BcastSpec(RoutingSpec):
 
     ports: int
 
-    @property
-    def light(self) -> frozenset[Direction]:
+    def light(self, gathers: bool) -> frozenset[Direction]:
         return ALL_DIRECTIONS
 
     @property

@@ -42,8 +42,7 @@ class TransformSpec(NodeSpec):
         """The op's inputs: the arrays of all ports in order."""
         return tuple(spec for payload in self.inputs for spec in payload)
 
-    @property
-    def light(self) -> frozenset[Direction]:
+    def light(self, gathers: bool) -> frozenset[Direction]:
         return frozenset() if self.parameterised else ALL_DIRECTIONS
 
     @property

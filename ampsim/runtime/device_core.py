@@ -87,7 +87,7 @@ class DeviceCore:
         shared = graph.sharing
         self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
         self._to_hand_out: HandOut | None = None
-        self._light = {(spec.name, direction) for spec in specs for direction in spec.light}
+        self._light = {(spec.name, direction) for spec in specs for direction in spec.light(max_batch > 1)}
         self._max_batch, self._clock = max_batch, clock
         self._awaiting: dict[Target, bool] = {}
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
