@@ -16,9 +16,10 @@ from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload
 from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
 from ampsim.ir.state import Field, StateSchema
+from ampsim.ir.structure import Structures
 from ampsim.ir.transform import TransformSpec
 from ampsim.ops import OPS
-from ampsim.ops.table import ArraySpec, Op
+from ampsim.ops.table import Array, ArraySpec, Op
 
 INSTANCE_BITS = 24
 """What a state must leave for the instance: some 16 million of them in a run."""
@@ -91,13 +92,18 @@ class GraphBuilder:
         """
         if replicas == 1:
             return self.transform(name, op, wire, **options)
-        ways = self.cond(f"{name}_choose", wire, replicas, lambda states, structure: states[:, 0] % replicas)
+
+        def turn(states: Array, structures: Structures) -> Array:
+            number: Array = states[:, 0] % replicas
+            return number
+
+        ways = self.cond(f"{name}_choose", wire, replicas, turn)
         names = tuple(f"{name}_{number}" for number in range(replicas))
         copies = [
             self.transform(copy, op, way, draws_as=name, **options) for copy, way in zip(names, ways, strict=True)
         ]
         self._replicas.append(names)
-        return self.phi(f"{name}_join", *copies)
+        return self.phi(f"{name}_join", *copies, origin=turn)
 
     def concat(self, name: str, *inputs: Wire) -> Wire:
         """Concat: one message out of those of equal state, their arrays side by side along the last axis."""
@@ -112,10 +118,20 @@ class GraphBuilder:
         """A loss node: the mean of `op(prediction, target)` over the rows of each message."""
         self._apply(name, op, (prediction, target), options, LossSpec, _check_loss, ports=0)
 
-    def phi(self, name: str, *inputs: Wire, loops: int = 0) -> Wire:
-        """Phi: joins several edges into one; `loops` of them come later, through `back`."""
+    def phi(
+        self, name: str, *inputs: Wire, loops: int = 0, origin: Select | None = None, structured: bool = False
+    ) -> Wire:
+        """Phi: joins several edges into one; `loops` of them come later, through `back`.
+
+        A message is remembered until its gradient comes back, unless its state tells by which input it came: `origin`
+        gives that, `structured` if it looks at the instance's structure. That is faster.
+        """
         count = len(inputs) + loops
-        wire = self._route(name, inputs, lambda payload, wanted: PhiSpec(name, (payload,) * count, wanted, self.schema))
+        wire = self._route(
+            name,
+            inputs,
+            lambda payload, wanted: PhiSpec(name, (payload,) * count, wanted, self.schema, origin, structured),
+        )
         if count < 2:
             self._problems.append(f"{name}: a Phi joins at least two edges, this one has {count}")
         self._open[name] = loops
@@ -184,8 +200,12 @@ class GraphBuilder:
             name, (wire,), lambda payload, wanted: UngroupSpec(name, (payload,), wanted, self.schema, row_state)
         )
 
-    def flatmap(self, name: str, wire: Wire, children: Children) -> Wire:
-        """Flatmap: a copy of each message for each of its `children`."""
+    def flatmap(self, name: str, wire: Wire, children: Children, parent: Member | None = None) -> Wire:
+        """Flatmap: a copy of each message for each of its `children`.
+
+        Whose a copy is, is remembered until its gradient comes back, unless the copy's state tells: `parent` gives the
+        state of its message, its place among the copies, and how many there are. That is faster.
+        """
         return self._route(
             name, (wire,), lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children)
         )

@@ -13,6 +13,8 @@ from ampsim.ir.node import NodeSpec
 from ampsim.ir.routing import CondSpec, IsuSpec, PhiSpec
 
 _FUNCTIONS = ("select", "update", "inverse", "member", "children", "row_state")
+_OPTIONAL = ("origin", "parent")
+"""Functions that a node can do without."""
 
 
 def structural_problems(
@@ -46,6 +48,7 @@ def _unsound_functions(nodes: Mapping[str, NodeSpec]) -> list[str]:
     problems = []
     for name, spec in nodes.items():
         roles = {role: getattr(spec, role) for role in _FUNCTIONS if hasattr(spec, role)}
+        roles |= {role: function for role in _OPTIONAL if (function := getattr(spec, role, None)) is not None}
         missing = [role for role, function in roles.items() if not callable(function)]
         problems += [f"{name}: {role} must be a function, not {roles[role]!r}" for role in missing]
         if isinstance(spec, IsuSpec) and not missing:

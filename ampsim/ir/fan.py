@@ -23,7 +23,7 @@ from ampsim.ir.node import (
     TrainingSetup,
     gradients_of,
 )
-from ampsim.ir.state import check_numbers
+from ampsim.ir.state import StateSchema, check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.table import Array, Cost
@@ -39,6 +39,18 @@ int64[m], not descending, and its state int64[m, fields]."""
 RowState = Callable[[Array, Array], Array]
 """states int64[m, fields] of the messages that m rows belong to, and each row's place in its message int64[m] -> the
 state of each row's own message, int64[m, fields]."""
+
+
+def members_of(found: Array, batch: Batch, schema: StateSchema, source: str) -> tuple[Array, Array, Array]:
+    """Groups int64[n, fields], places and counts int64[n], of what the user's function `source` gave for a batch.
+
+    Raises ValueError if it is no such thing.
+    """
+    fields = batch.states.shape[1]
+    if found.shape != (len(batch), fields + 2):
+        raise ValueError(f"{source} must give int64[{len(batch)}, {fields + 2}], not {found.dtype}{list(found.shape)}")
+    schema.check(found[:, :fields], len(batch), source)
+    return found[:, :fields], found[:, fields], found[:, fields + 1]
 
 
 @final
@@ -87,20 +99,18 @@ class Group(Node):
         if direction is Direction.BACKWARD:
             _, (states, rows), _ = self._members.take(schema.keys(batch.states))
             return Answer([Emission(direction, 0, self._spec.home(0, Batch(states, rows, batch.payload)))])
-        fields = batch.states.shape[1]
         found = self._spec.member(batch.states, self._structures.of(batch.states))
-        if found.shape != (len(batch), fields + 2):
-            raise ValueError(
-                f"member must give int64[{len(batch)}, {fields + 2}], not {found.dtype}{list(found.shape)}"
-            )
-        groups, places, counts = found[:, :fields], found[:, fields], found[:, fields + 1]
-        schema.check(groups, len(batch), "member")
+        groups, places, counts = members_of(found, batch, schema, "member")
         full = self._collector.add(schema.packed(groups), places, counts, batch)
         if full is None:
             return Answer()
         if direction is Direction.FORWARD:
             self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows))
         return Answer([Emission(direction, 0, Batch(groups[full.last], full.rows, full.batch.payload))])
+
+
+Home = tuple[Array, Array, Array, Batch]
+"""Parents of which all children's gradients are home: states, rows, members of each; the children in order."""
 
 
 class _Spread:
@@ -131,8 +141,13 @@ class _Spread:
         found = keys[numbers], places, counts[numbers]
         self._children.put(self._schema.keys(children), single_rows(len(numbers)), found)
 
-    def come_home(self, batch: Batch) -> tuple[Array, Array, Array, Batch] | None:
-        """Parents of which all children's gradients are home: states, rows, members of each; the children in order."""
+    def collect(self, parents: Array, places: Array, counts: Array, batch: Batch) -> Home | None:
+        """The same as `come_home`, where it is known whose the messages are: parents int64[n, fields] and so on."""
+        full = self._collector.add(self._schema.packed(parents), places, counts, batch)
+        return None if full is None else (parents[full.last], full.rows, full.members, full.batch)
+
+    def come_home(self, batch: Batch) -> Home | None:
+        """Parents of which all children's gradients are home."""
         _, (keys, places, counts), _ = self._children.take(self._schema.keys(batch.states))
         full = self._collector.add(keys, places, counts, batch)
         if full is None:
@@ -196,9 +211,13 @@ class Ungroup(Node):
 @final
 @dataclass(frozen=True)
 class FlatmapSpec(RoutingSpec):
-    """One message in, a copy of it for each of its children out: none, one or several."""
+    """One message in, a copy of it for each of its children out: none, one or several.
+
+    With `parent`, the state of a copy tells whose it is, and nothing is remembered.
+    """
 
     children: Children
+    parent: Member | None = None
 
     @property
     def needs_structure(self) -> bool:
@@ -241,7 +260,7 @@ class Flatmap(Node):
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         if direction is Direction.BACKWARD:
-            home = self._spread.come_home(batch)
+            home = self._come_home(batch)
             return Answer() if home is None else Answer([self._sum(*home)], rows=total_rows(home[3].rows))
         numbers, states = self._spec.children(batch.states, self._structures.of(batch.states))
         check_numbers(numbers, len(states), len(batch), "children")
@@ -255,13 +274,20 @@ class Flatmap(Node):
             rows = total_rows(copies.rows)
             emissions.append(Emission(direction, 0, Batch(states, copies.rows, copies.payload)))
         if direction is Direction.FORWARD:
-            self._spread.remember(batch.states, numbers, counts, states)
+            if self._spec.parent is None:
+                self._spread.remember(batch.states, numbers, counts, states)
             childless = np.flatnonzero(counts == 0)
             if len(childless):
                 parts = batch.select(childless)
                 zeros = Batch(parts.states, parts.rows, tuple(np.zeros_like(array) for array in parts.payload))
                 emissions.append(Emission(Direction.BACKWARD, 0, self._spec.home(0, zeros)))
         return Answer(emissions, rows=rows)
+
+    def _come_home(self, batch: Batch) -> Home | None:
+        if self._spec.parent is None:
+            return self._spread.come_home(batch)
+        found = self._spec.parent(batch.states, self._structures.of(batch.states))
+        return self._spread.collect(*members_of(found, batch, self._spec.schema, "parent"), batch)
 
     def _sum(self, states: Array, rows: Array, members: Array, children: Batch) -> Emission:
         rows_each = rows // members

@@ -39,7 +39,17 @@ Update = Callable[[Array], Array]
 @final
 @dataclass(frozen=True)
 class PhiSpec(RoutingSpec):
-    """Joins several edges into one; gradients go back to where their message came from."""
+    """Joins several edges into one; gradients go back to where their message came from.
+
+    With `origin`, a function of the state tells where that was, and nothing is remembered.
+    """
+
+    origin: Select | None = None
+    structured: bool = False
+
+    @property
+    def needs_structure(self) -> bool:
+        return self.structured
 
     def light(self, gathers: bool) -> frozenset[Direction]:
         # Back, what has gathered is parted by origin into fuller batches.
@@ -50,37 +60,36 @@ class PhiSpec(RoutingSpec):
         return (self.inputs[0],)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
-        return Phi(self)
+        return Phi(self, structures)
 
 
 @final
 class Phi(Node):
-    """Remembers by state which port a message came in by."""
+    """Remembers by state which port a message came in by, unless the state tells."""
 
     parameters = None
     cached_bytes = 0
 
-    def __init__(self, spec: PhiSpec) -> None:
-        self.name, self._spec = spec.name, spec
-        self._origin = RowStore()
+    def __init__(self, spec: PhiSpec, structures: StructureTable) -> None:
+        self.name, self._spec, self._structures = spec.name, spec, structures
+        self._origins = RowStore()
 
     def held(self) -> list[int]:
-        return list(self._origin)
+        return list(self._origins)
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.INFERENCE:
+        spec = self._spec
+        if direction is not Direction.BACKWARD:
+            if direction is Direction.FORWARD and spec.origin is None:
+                self._origins.put(spec.schema.keys(batch.states), batch.rows, (), port)
             return Answer([Emission(direction, 0, batch)])
-        keys = self._spec.schema.keys(batch.states)
-        if direction is Direction.FORWARD:
-            self._origin.put(keys, batch.rows, (), port)
-            return Answer([Emission(direction, 0, batch)])
-        _, _, ports = self._origin.take(keys)
-        return Answer(
-            [
-                Emission(direction, int(origin), self._spec.home(int(origin), part))
-                for origin, part in partition(batch, ports)
-            ]
-        )
+        if spec.origin is None:
+            _, _, ports = self._origins.take(spec.schema.keys(batch.states))
+        else:
+            ports = spec.origin(batch.states, self._structures.of(batch.states))
+            check_numbers(ports, len(batch), len(spec.inputs), "origin")
+        parts = partition(batch, ports)
+        return Answer([Emission(direction, int(origin), spec.home(int(origin), part)) for origin, part in parts])
 
 
 @final

@@ -34,17 +34,18 @@ def ggsnn(
                                       \\- all - readout - loss
     """
     graph = GraphBuilder(data.inputs, data.fields)
-    loop = graph.phi("loop", graph.transform("start", "pad", graph.input("annotation"), units=hidden), loops=1)
+    start = graph.transform("start", "pad", graph.input("annotation"), units=hidden)
+    loop = graph.phi("loop", start, loops=1, origin=lambda states, structure: (states[:, T] > 0).astype(int))
     again, done = graph.cond("leave", loop, 2, lambda states, structure: (states[:, T] >= steps).astype(int))
     outward, here = graph.bcast("copy", again, 2)
-    edges = graph.flatmap("edges", outward, _outgoing)
+    edges = graph.flatmap("edges", outward, _outgoing, _from_node)
     types = data.sizes["edge_types"]
     if types == 1:
         mapped = graph.transform("edge0", "linear", edges, units=hidden)
     else:
         by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
         maps = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
-        mapped = graph.phi("any_type", *maps)
+        mapped = graph.phi("any_type", *maps, origin=_edge_type, structured=True)
     incoming = graph.transform("sum", "sum_rows", graph.group("into", mapped, _into_node))
     # Twice the usual weights: with few steps a state must take up what has come, not keep what it was.
     state = graph.transform("gru", "gru", incoming, here, units=hidden, gain=2.0)
@@ -71,6 +72,15 @@ def _outgoing(states: Array, structures: Structures) -> tuple[Array, Array]:
     copies = states[numbers]
     copies[:, NODE] = np.arange(len(numbers)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
     return numbers, copies
+
+
+def _from_node(states: Array, structures: Structures) -> Array:
+    """The message of an edge is a copy of its source's; in the order of the edges."""
+    edges = states[:, NODE]
+    source = states.copy()
+    source[:, NODE] = nodes = structures.at("source", edges)
+    first = structures.at("first", nodes)
+    return np.column_stack([source, edges - first, structures.at("first", nodes + 1) - first])
 
 
 def _edge_type(states: Array, structures: Structures) -> Array:

@@ -38,7 +38,7 @@ def rnn(
         "embed", "embedding", graph.input("token"), vocabulary=data.sizes["vocabulary"], units=embedding
     )
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
-    loop = graph.phi("loop", first, loops=1)
+    loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
     both = graph.concat("concat1", token, loop)
     state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
     state = graph.count_up("step", state, "t")
@@ -47,6 +47,11 @@ def rnn(
     logits = graph.transform("linear2", "linear", done, units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
     return graph.graph()
+
+
+def _has_been_round(states: Array, structures: Structures) -> Array:
+    again: Array = (states[:, T] > 0).astype(int)
+    return again
 
 
 def _is_over(states: Array, structures: Structures) -> Array:

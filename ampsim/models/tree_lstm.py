@@ -37,7 +37,7 @@ def tree_lstm(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden:
     upward, here = graph.bcast("copy", inner, 2)
     pair = graph.group("pair", upward, _in_pair)
     graph.back(cell, graph.transform("branch", "tree_branch", pair, units=hidden))
-    both = graph.phi("class", root, here)
+    both = graph.phi("class", root, here, origin=_is_inner, structured=True)
     logits = graph.transform("linear", "linear", graph.transform("h", "select", both, index=0), units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
     return graph.graph()
@@ -46,6 +46,10 @@ def tree_lstm(data: DataSpec, *, embedding: Annotated[int, Gt(0)] = 128, hidden:
 def _is_root(states: Array, structures: Structures) -> Array:
     root: Array = (structures.at("parent", states[:, NODE]) < 0).astype(int)
     return root
+
+
+def _is_inner(states: Array, structures: Structures) -> Array:
+    return 1 - _is_root(states, structures)
 
 
 def _in_pair(states: Array, structures: Structures) -> Array:
