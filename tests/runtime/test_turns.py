@@ -14,7 +14,7 @@ from ampsim.ops import OPTIMIZERS, ArraySpec
 from ampsim.runtime.device_core import MOST_AT_ONCE, DeviceCore, NodeFailed
 from ampsim.runtime.device_events import Deliver, DeliverStructures, Handled, Report, Send, Turn
 
-FORWARD, BACKWARD, INFERENCE = Direction
+FORWARD, BACKWARD, INFERENCE, *_ = Direction
 
 
 def begun():
