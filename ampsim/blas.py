@@ -1,7 +1,7 @@
 """The arithmetic under NumPy: chosen by environment variables before NumPy loads, checked and recorded after.
 
 A device process computes on one thread, so that two devices on two cores do not fight, and with the best kernel
-that the CPU's features allow: OpenBLAS misjudges some AMD chips. Weights repeat to the bit on the same kernel and
+of those that the CPU can run: OpenBLAS misjudges some AMD chips. Weights repeat to the bit on the same kernel and
 the same SIMD code; portable.py pins both for all x86-64 machines.
 """
 
@@ -18,6 +18,8 @@ from typing import Any
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _KERNEL = "OPENBLAS_CORETYPE"
 _AVX512 = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
+_HALF_WIDTH = ("AuthenticAMD", "25")
+"""Vendor and family (Linux's) of CPUs that have AVX-512 and take two steps for each of its operations: Zen 4."""
 
 # Where glibc keeps whether it uses a feature: leaf, register (of eax, ebx, ecx, edx) and bit (sys/platform/x86.h).
 LIBC_FEATURES = {"FMA": (0, 2, 12), "FMA4": (2, 2, 16), "AVX2": (1, 1, 5)}
@@ -29,7 +31,7 @@ _CHANGED: dict[str, str | None] = {}
 
 
 def configure(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Ask for one thread, and for OpenBLAS's AVX-512 kernel where the CPU has what it needs.
+    """Ask for one thread, and for the best of OpenBLAS's kernels where the CPU has AVX-512.
 
     A kernel that the user has chosen (OPENBLAS_CORETYPE) stays. Does nothing for a NumPy that has loaded already.
     """
@@ -37,7 +39,9 @@ def configure(environment: MutableMapping[str, str] = os.environ) -> None:
         _CHANGED.update({name: os.environ.get(name) for name in (*_THREADS, _KERNEL)})
     environment.update(dict.fromkeys(_THREADS, "1"))
     if set(_cpu_info("flags").split()) >= _AVX512:
-        environment.setdefault(_KERNEL, "SkylakeX")
+        # There AVX-512 does no more arithmetic in a cycle than AVX2, and the AVX2 kernel's large products are faster.
+        half = (_cpu_info("vendor_id"), _cpu_info("cpu family")) == _HALF_WIDTH
+        environment.setdefault(_KERNEL, "Haswell" if half else "SkylakeX")
 
 
 def without_choices(environment: Mapping[str, str]) -> dict[str, str]:
