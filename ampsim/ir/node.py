@@ -23,10 +23,9 @@ from ampsim.ops.table import Array, ArraySpec, Cost
 Payload = tuple[ArraySpec, ...]
 """What a port carries: the specs of its arrays."""
 
-
-ALL_DIRECTIONS = frozenset(Direction)
 AHEAD = frozenset({Direction.FORWARD, Direction.INFERENCE})
 BACK = frozenset({Direction.BACKWARD})
+ALL_DIRECTIONS = AHEAD | BACK
 
 
 def payload_bytes(payload: Payload) -> int:
