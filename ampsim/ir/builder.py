@@ -207,7 +207,7 @@ class GraphBuilder:
         state of its message, its place among the copies, and how many there are. That is faster.
         """
         return self._route(
-            name, (wire,), lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children)
+            name, (wire,), lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children, parent)
         )
 
     def graph(self) -> Graph:

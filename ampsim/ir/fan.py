@@ -26,6 +26,7 @@ from ampsim.ir.node import (
 from ampsim.ir.state import StateSchema, check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
+from ampsim.ops.segments import segment_sums
 from ampsim.ops.table import Array, Cost
 
 Member = Callable[[Array, Structures], Array]
@@ -292,8 +293,7 @@ class Flatmap(Node):
     def _sum(self, states: Array, rows: Array, members: Array, children: Batch) -> Emission:
         rows_each = rows // members
         if (rows_each == 1).all():
-            starts = np.cumsum(members) - members
-            sums = tuple(np.add.reduceat(array, starts) for array in children.payload)
+            sums = tuple(segment_sums(array, members) for array in children.payload)
         else:
             pieces = np.split(np.arange(int(rows.sum())), np.cumsum(rows)[:-1])
             sums = tuple(

@@ -94,6 +94,11 @@ class RowStore:
         self._look_into_all()
         return len(self._numbers)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self._numbers and not self._whole
+
     def __contains__(self, key: int) -> bool:
         self._look_into_all()
         return key in self._numbers

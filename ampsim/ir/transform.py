@@ -77,7 +77,8 @@ class PayloadTransform(Node):
     Where a state is the instance alone, a node gets one message of each, and updates at once when an update is due.
     Elsewhere it may get many, and an update in the midst of an instance would depend on which of them overtook which:
     there an update that is due is made when the first message of a later instance comes. So with max_active_keys 1 an
-    instance sees one set of parameters from end to end (synchronous training), wherever the nodes are.
+    instance sees one set of parameters from end to end (synchronous training), wherever the nodes are. A node that
+    shares its gradients with replicas also updates when nothing is under way at it: the others wait for that.
     """
 
     def __init__(self, spec: TransformSpec, setup: TrainingSetup) -> None:
@@ -168,7 +169,9 @@ class PayloadTransform(Node):
             return Answer(emissions, rows=computed)
         staleness = self.parameters.version - versions
         self.parameters.accumulate(parameter_gradients, len(states), computed)
-        updates = 0 if self._between_instances else self.parameters.update_if_due()
+        # What replicas wait for is not held back until a later instance comes, if none is under way here.
+        at_once = not self._between_instances or (spec.siblings and self._cache.empty)
+        updates = self.parameters.update_if_due() if at_once else 0
         if updates and spec.siblings:
             emissions += self._to_siblings(states)
         return Answer(emissions, rows=computed, updates=updates, staleness=staleness)

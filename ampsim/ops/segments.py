@@ -6,9 +6,17 @@ ops know the rows of all messages together, not their number, and where it matte
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, is_float, register
+
+WIDE = 32
+"""Values of a row from which on rows are added up together for all messages: reduceat takes a step for each."""
+
+SHORT = 8
+"""Rows of a message that are added up so; messages with more are few."""
 
 
 def row_starts(rows: Array) -> Array:
@@ -21,9 +29,11 @@ def row_starts(rows: Array) -> Array:
 def segment_sums(x: Array, rows: Array) -> Array:
     """x[total rows, ...] -> [n, ...]: the sum over the rows of each message, zeros for one without rows.
 
-    Rows are added in their order, so that a message's sum has the same bits whatever batch it comes in.
+    How rows are added up depends on the message alone, so that its sum has the same bits whatever batch it comes in.
     """
     starts = row_starts(rows)
+    if prod(x.shape[1:]) >= WIDE:
+        return _wide_sums(x, rows, starts)
     if rows.all():
         sums: Array = np.add.reduceat(x, starts, axis=0)
         return sums
@@ -32,6 +42,23 @@ def segment_sums(x: Array, rows: Array) -> Array:
     some = np.flatnonzero(rows)
     sums[some] = np.add.reduceat(x, starts[some], axis=0)
     return sums
+
+
+def _wide_sums(x: Array, rows: Array, starts: Array) -> Array:
+    """The first rows of all messages together, then the second ones, and so on; what is left of long ones by itself."""
+    order = np.argsort(-rows, kind="stable")
+    descending, first = -rows[order], starts[order]
+    sums = np.zeros((len(rows), *x.shape[1:]), x.dtype)
+    for place in range(min(-int(descending[0]), SHORT)):
+        # Messages with more rows than `place` come first.
+        have = int(np.searchsorted(descending, -place))
+        sums[:have] += x.take(first[:have] + place, axis=0)
+    for number in range(int(np.searchsorted(descending, -SHORT))):
+        start, stop = int(first[number]), int(first[number] - descending[number])
+        sums[number] += x[start + SHORT : stop].sum(axis=0)
+    in_order = np.empty_like(sums)
+    in_order[order] = sums
+    return in_order
 
 
 def sum_rows_forward(parameters: Parameters, x: Array, *, rows: Array) -> tuple[Arrays, Arrays]:

@@ -118,10 +118,8 @@ def test_an_update_is_sent_to_the_replicas_and_made_there_before_the_next_instan
     x, gradient = np.ones((1, 2), np.float32), np.array([[1, 0, 2]], np.float32)
     receiver.answer(FORWARD, 0, messages(0, x))
     assert sender.answer(FORWARD, 0, messages(1, x)).updates == 0
-    (home,) = sender.answer(BACKWARD, 0, messages(1, gradient)).emissions
-    assert home.direction is BACKWARD
-    answer = sender.answer(FORWARD, 0, messages(2, x))
-    assert (answer.updates, [emission.direction for emission in answer.emissions]) == (1, [FORWARD, UPDATE])
+    answer = sender.answer(BACKWARD, 0, messages(1, gradient))
+    assert (answer.updates, [emission.direction for emission in answer.emissions]) == (1, [BACKWARD, UPDATE])
     told = answer.emissions[1].batch
     assert (len(told), told.rows.tolist()) == (1, [1])
     before = dict(receiver.parameters.values)
@@ -151,8 +149,19 @@ def test_several_gradients_at_once_are_several_updates(both_ways) -> None:
     np.testing.assert_allclose(receiver.parameters.values["weight"], expected, rtol=1e-6)
 
 
-def test_what_is_left_at_the_end_of_an_epoch_is_sent_to_nobody(both_ways) -> None:
+def test_an_update_waits_for_a_later_instance_while_another_message_is_under_way(both_ways) -> None:
     node = both_ways(replicated(graph(), 2, share=True), SETUP, StructureTable())["linear_0"]
+    x, gradient = np.ones((1, 2), np.float32), np.ones((1, 3), np.float32)
+    for step in (0, 1):
+        node.answer(FORWARD, 0, Batch(np.array([[1, step]]), single_rows(1), (x,)))
+    assert node.answer(BACKWARD, 0, messages(1, gradient)).updates == 0
+    answer = node.answer(FORWARD, 0, messages(2, x))
+    assert (answer.updates, [emission.direction for emission in answer.emissions]) == (1, [FORWARD, UPDATE])
+
+
+def test_what_is_left_at_the_end_of_an_epoch_is_sent_to_nobody(both_ways) -> None:
+    setup = TrainingSetup(0, sgd(learning_rate=0.5), min_update_frequency=2)
+    node = both_ways(replicated(graph(), 2, share=True), setup, StructureTable())["linear_0"]
     node.answer(FORWARD, 0, messages(1, np.ones((1, 2), np.float32)))
     node.answer(BACKWARD, 0, messages(1, np.ones((1, 3), np.float32)))
     assert node.end_epoch() == 1
