@@ -11,16 +11,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Self
 
 from ampsim import blas
-from ampsim.errors import DeviceFailed, Stalled
+from ampsim.errors import Stalled
 from ampsim.ir.batch import Batch
 from ampsim.ir.graph import CONTROLLER, Graph
-from ampsim.ir.structure import STRUCTURE_ARRAYS
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import (
     Cluster,
@@ -40,80 +37,36 @@ from ampsim.runtime.controller_events import (
     SendStructures,
 )
 from ampsim.runtime.controller_time import ControllerTime
-from ampsim.runtime.device_core import DeviceCore, NodeFailed
+from ampsim.runtime.device_core import DeviceCore
 from ampsim.runtime.device_events import (
     Assign,
     Collect,
     Deliver,
     DeliverStructures,
-    DeviceAction,
     DeviceEvent,
     DropStructures,
     EndEpoch,
     EpochEnded,
     HandedOut,
-    Handled,
     HandOut,
     Parameters,
     Report,
     Send,
-    Turn,
 )
 from ampsim.runtime.device_time import DeviceTime, report_bytes
 from ampsim.runtime.schedule import OrderWriter
+from ampsim.runtime.simulated_device import Ongoing, SimulatedDevice
 from ampsim.runtime.simulated_meter import SimulatedMeter
+from ampsim.runtime.simulated_transfers import Agenda, Transfer, Transfers
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.spec import ClusterSpec
 from ampsim.runtime.statistics import Edges, OnTheWay
 from ampsim.sim.bound import Bound
-from ampsim.sim.network import Link, Network
+from ampsim.sim.network import Network
 from ampsim.sim.profile import NOTHING, DeviceProfile
-
-TURN = Turn()
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
-
-
-@dataclass(slots=True)
-class _Device:
-    """A device of the simulation."""
-
-    name: str
-    core: DeviceCore
-    profile: DeviceProfile
-    time: DeviceTime
-    meter: SimulatedMeter
-    spans: SpanRecorder
-    order: OrderWriter | None
-    busy: bool = False
-    free_s: float = 0.0
-    """when it has done all that it was given to do"""
-    pass_busy_s: float = 0.0
-    receive_s: float = 0.0
-    """what taking in all that has come since the last turn takes; the next turn begins with it"""
-    send_s: float = 0.0
-    """what handing out takes of the turn; it ends with it"""
-    come: list[tuple[str, float]] = field(default_factory=list)
-    """what has come and was not taken in: from whom, and since when it was on the way"""
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """Something on its way over the links of a route; `path_s` grows by what each takes without a queue."""
-
-    route: Sequence[Link]
-    size: int
-    source: str
-    destination: str
-    event: DeviceEvent | ControllerEvent
-    path_s: float
-    arrays: int
-    opens: bool
-    """whether it is the first of what its sender sends to its destination in one turn"""
-    sent_s: float | None
-    """when its sender began to hand out; None for what is not of a pass"""
-    hop: int = 0
 
 
 class SimulatedCluster(Cluster):
@@ -138,9 +91,9 @@ class SimulatedCluster(Cluster):
     ) -> None:
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
-        self._graph, self._network, self._names = graph, network, names
+        self._graph, self._network = graph, network
         self._parameter_bytes: dict[str, int] = {}
-        self._devices: dict[str, _Device] = {}
+        self._devices: dict[str, SimulatedDevice] = {}
         times = {id(profile): DeviceTime(graph, setup.optimizer, profile) for profile in profiles.values()}
         for name, profile in profiles.items():
             hosted = spec.hosted.get(name, ())
@@ -148,13 +101,14 @@ class SimulatedCluster(Cluster):
             spans = SpanRecorder(graph.ranks)
             meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
             order = OrderWriter(graph.targets, spec.processes) if followed else None
-            self._devices[name] = _Device(name, core, profile, times[id(profile)], meter, spans, order)
-        self._heap: list[tuple[float, int, Any]] = []
-        self._sequence = 0
-        self._hands = controller is not None or any(profile.receive != NOTHING for profile in profiles.values())
+            time = times[id(profile)]
+            self._devices[name] = SimulatedDevice(name, names[name], core, profile, time, meter, spans, order)
+        self._agenda = Agenda()
+        hands = controller is not None or any(profile.receive != NOTHING for profile in profiles.values())
+        self._transfers = Transfers(self._agenda, network, graph, hands)
         self._time_s = 0.0
         self._events: deque[ClusterEvent] = deque()
-        self._woken: list[_Device] = []
+        self._woken: list[SimulatedDevice] = []
         self._controller = ControllerTime(controller) if controller else None
         self._controller_path_s = 0.0
         self._pass_path_s = 0.0
@@ -229,24 +183,24 @@ class SimulatedCluster(Cluster):
     def end_epoch(self) -> None:
         """The updates that are left take the devices' time; being told to make them does not."""
         for device in self._devices.values():
-            for action in self._handle(device, EndEpoch()):
+            for action in device.handle(EndEpoch()):
                 if isinstance(action, EpochEnded):
                     ended_s = self._work(device, sum(device.time.update_s(node) for node in action.updated))
-                    self._at(ended_s, DeviceEndedEpoch(device.name, action.shared))
+                    self._agenda.put(ended_s, DeviceEndedEpoch(device.name, action.shared))
 
     def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
         self._parameter_bytes[device] = self._devices[device].core.parameter_bytes(nodes)
-        for action in self._handle(self._devices[device], HandOut(nodes, awaited)):
+        for action in self._devices[device].handle(HandOut(nodes, awaited)):
             if isinstance(action, HandedOut):
                 self._hand_out(self._devices[device], action, self._controller_path_s)
 
-    def _hand_out(self, device: _Device, action: HandedOut, path_s: float) -> None:
+    def _hand_out(self, device: SimulatedDevice, action: HandedOut, path_s: float) -> None:
         """Parameters leave when the updates are made that were left."""
         duration_s = sum(device.time.update_s(node) for node in action.updated)
-        after_s = self._work(device, duration_s) - self._time_s
+        ended_s = self._work(device, duration_s)
         event = ReplicasCollected(device.name, action.values)
         size = self._parameter_bytes[device.name]
-        self._carry(device.name, CONTROLLER, size, event, path_s + duration_s, after_s=after_s)
+        self._carry(device.name, CONTROLLER, size, event, path_s + duration_s, leaves_s=ended_s)
 
     def assign(self, device: str, values: Mapping[str, Array]) -> None:
         self._carry(CONTROLLER, device, self._parameter_bytes[device], Assign(values), self._controller_path_s)
@@ -255,7 +209,7 @@ class SimulatedCluster(Cluster):
         """Simulate until something is there for the controller, or so much of the host's time is over."""
         deadline = perf_counter() + timeout_s
         while not self._events and perf_counter() < deadline:
-            if not self._heap:
+            if not self._agenda:
                 held = {
                     node: states for device in self._devices.values() for node, states in device.core.held().items()
                 }
@@ -301,14 +255,14 @@ class SimulatedCluster(Cluster):
 
     def _step(self) -> None:
         """All that happens at the next time at which something happens; then every device that can begins a turn."""
-        heap = self._heap
-        self._time_s = now_s = heap[0][0]
-        while heap and heap[0][0] == now_s:
-            what = heappop(heap)[2]
-            if isinstance(what, _Transfer):
+        agenda = self._agenda
+        self._time_s = now_s = agenda.next_s
+        while agenda and agenda.next_s == now_s:
+            what = agenda.take()
+            if isinstance(what, Transfer):
                 self._arrive(what)
-            elif isinstance(what, tuple):
-                self._finish(*what)
+            elif isinstance(what, Ongoing):
+                self._finish(what)
             else:
                 self._events.append(what)
         woken, self._woken = self._woken, []
@@ -316,13 +270,9 @@ class SimulatedCluster(Cluster):
             if device.busy:
                 continue
             if device.come:
-                self._take_in(device)
+                device.take_in(now_s, self._edges)
             if device.core.has_work:
                 self._begin(device)
-
-    def _at(self, time_s: float, what: Any) -> None:
-        self._sequence += 1
-        heappush(self._heap, (time_s, self._sequence, what))
 
     def _carry(
         self,
@@ -332,26 +282,16 @@ class SimulatedCluster(Cluster):
         event: DeviceEvent | ControllerEvent,
         path_s: float,
         reached: set[str] | None = None,
-        after_s: float = 0.0,
+        leaves_s: float = 0.0,
     ) -> None:
-        """Send something on its way, now or after a while; `reached` are the peers that a bundle of the same turn has
-        been opened for."""
+        """Send something on its way, now or later; `reached` are the peers that a bundle of the turn is open for."""
+        now_s = self._time_s
         if source != CONTROLLER:
             self._devices[source].meter.bytes_sent += size
-        route = self._network.route(source, destination)
-        arrays, opens = 0, False
-        if self._hands:
-            arrays, opens = self._arrays(event), reached is None or destination not in reached
-            if reached is not None:
-                reached.add(destination)
+        elif self._controller:
+            leaves_s = self._controller.free_s  # when it has sent it
         sent_s = None if reached is None else self._handing_s(source)
-        transfer = _Transfer(route, size, source, destination, event, path_s, arrays, opens, sent_s)
-        if source == CONTROLLER and self._controller and self._controller.free_s > self._time_s:
-            self._at(self._controller.free_s, transfer)  # it begins its way when the controller has sent it
-        elif after_s:
-            self._at(self._time_s + after_s, transfer)
-        else:
-            self._hop(transfer)
+        self._transfers.send(source, destination, size, event, path_s, now_s, leaves_s, sent_s, reached)
 
     def _handing_s(self, source: str) -> float:
         """When who sends now began to hand out."""
@@ -359,32 +299,9 @@ class SimulatedCluster(Cluster):
             return self._time_s - self._devices[source].send_s
         return self._controller.handing_s if self._controller else self._time_s
 
-    def _take_in(self, device: _Device) -> None:
-        """Note how long what has come was on the way: a device takes it in between two turns."""
-        taken_in_s = self._time_s + device.receive_s
-        for source, sent_s in device.come:
-            self._edges[source, device.name].add(1, taken_in_s - sent_s)
-        device.come.clear()
-
-    def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
-        """How many arrays something is that travels; for what is no part of training it does not matter."""
-        match event:
-            case Deliver(target, _, _, _):
-                return 2 + len(self._graph.payload(target) or ())
-            case DeliverStructures():
-                return STRUCTURE_ARRAYS
-            case _:
-                return 2
-
-    def _hop(self, transfer: _Transfer) -> None:
-        link = transfer.route[transfer.hop]
-        transfer.hop += 1
-        transfer.path_s += transfer.size / link.bandwidth + link.latency
-        self._at(link.carry(transfer.size, self._time_s), transfer)
-
-    def _arrive(self, transfer: _Transfer) -> None:
-        if transfer.hop < len(transfer.route):
-            self._hop(transfer)
+    def _arrive(self, transfer: Transfer) -> None:
+        if not transfer.arrived:
+            self._transfers.hop(transfer, self._time_s)
             return
         if transfer.destination == CONTROLLER:
             self._come_home(transfer)
@@ -392,66 +309,46 @@ class SimulatedCluster(Cluster):
         device = self._devices[transfer.destination]
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
-        if self._hands:
-            device.receive_s += device.profile.receive.duration_s(transfer.opens, 1, transfer.arrays, transfer.size)
+        if transfer.arrays:  # or none are counted, and taking in takes nothing
+            device.receive_s += device.profile.receive.duration_s(*transfer.bundle)
         if transfer.sent_s is not None:
             device.come.append((transfer.source, transfer.sent_s))
         event = transfer.event
         if isinstance(event, Deliver):
             device.core.handle(Deliver(event.target, event.batch, event.source, transfer.path_s))
         else:
-            for action in self._handle(device, event):
+            for action in device.handle(event):
                 if isinstance(action, EpochEnded):
                     self._events.append(DeviceEndedEpoch(device.name))
         self._woken.append(device)
 
-    def _come_home(self, transfer: _Transfer) -> None:
+    def _come_home(self, transfer: Transfer) -> None:
         taken_in_s = self._time_s
         if self._controller:
             event = transfer.event
             messages = len(event.batch) if isinstance(event, Home | Report) else 0
-            bundle = (transfer.opens, 1, transfer.arrays, transfer.size)
-            transfer.path_s += self._controller.receive(messages, bundle, self._time_s)
+            transfer.path_s += self._controller.receive(messages, transfer.bundle, self._time_s)
             taken_in_s = self._controller.taken_in_s
-            self._at(self._controller.free_s, event)
+            self._agenda.put(self._controller.free_s, event)
         else:
             self._events.append(transfer.event)  # type: ignore[arg-type]  # a transfer to it carries its events
         if transfer.sent_s is not None:
             self._edges[transfer.source, CONTROLLER].add(1, taken_in_s - transfer.sent_s)
         self._controller_path_s = self._pass_path_s = max(self._pass_path_s, transfer.path_s)
 
-    def _begin(self, device: _Device) -> None:
+    def _begin(self, device: SimulatedDevice) -> None:
         """A turn: the core says what comes of it, and it comes when the time that the turn takes is over."""
         self._catch_up(device)
-        actions = self._handle(device, TURN)
-        handled = actions[0]
-        assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
-        device.send_s = device.time.send_s(actions)
-        batches_s = device.time.batches_s(handled)
-        batches_s[0] += device.receive_s
-        batches_s[-1] += device.send_s
-        device.receive_s = 0.0
-        ended_s = self._time_s
-        for work, batch_s in zip(handled.batches, batches_s, strict=True):
-            device.spans.add(ended_s, ended_s := ended_s + batch_s, work.target, work.messages)
-            self.messages_handled += work.messages
-        duration_s = ended_s - self._time_s
-        path_s = max([entry.path_s for entry, _ in handled.parts]) + duration_s
-        for entry in handled.made:
-            entry.path_s = path_s
-        if device.order is not None:
-            device.order.add(handled.target, handled.parts)
-        if device.core.memory_bytes > device.profile.memory:
-            raise self._out_of_memory(device)
-        device.meter.work(self._time_s, ended_s)
-        device.busy = True
-        self._at(ended_s, (device, actions, path_s))
+        turn = device.begin_turn(self._time_s)
+        self.messages_handled += turn.messages
+        self._agenda.put(turn.ends_s, turn)
 
-    def _finish(self, device: _Device, actions: Sequence[DeviceAction], path_s: float) -> None:
+    def _finish(self, turn: Ongoing) -> None:
+        device, path_s = turn.device, turn.path_s
         device.busy = False
         self._woken.append(device)
         reached = set[str]()
-        for action in actions:
+        for action in turn.actions:
             if isinstance(action, Send):
                 destination, target, batch = action
                 size = self._graph.size_bytes(target, batch)
@@ -464,23 +361,10 @@ class SimulatedCluster(Cluster):
             elif isinstance(action, HandedOut):
                 self._hand_out(device, action, path_s)
 
-    def _work(self, device: _Device, duration_s: float) -> float:
-        """Let a device work, from now or from when it has finished what it is at; when it will have done."""
+    def _work(self, device: SimulatedDevice, duration_s: float) -> float:
+        """Let a device work on what is no turn; when it will have done."""
         self._catch_up(device)
-        began_s = max(self._time_s, device.free_s)
-        device.free_s = began_s + duration_s
-        device.meter.work(began_s, device.free_s)
-        return device.free_s
+        return device.work(self._time_s, duration_s)
 
-    def _catch_up(self, device: _Device) -> None:
-        if device.meter.ends_s <= self._time_s:
-            self._events += device.meter.take_until(self._time_s)
-
-    def _handle(self, device: _Device, event: DeviceEvent | ControllerEvent) -> list[DeviceAction]:
-        try:
-            return device.core.handle(event)  # type: ignore[arg-type]  # a transfer to a device carries its events
-        except NodeFailed as error:
-            raise DeviceFailed(self._names[device.name], str(error), error.traceback) from error
-
-    def _out_of_memory(self, device: _Device) -> DeviceFailed:
-        return DeviceFailed(self._names[device.name], device.core.describe_memory(device.profile.memory))
+    def _catch_up(self, device: SimulatedDevice) -> None:
+        self._events += device.catch_up(self._time_s)
