@@ -185,7 +185,7 @@ class RowStore:
         if not block.left:
             del self._blocks[at], self._firsts[at]
         self._count(rows, arrays, -1)
-        return rows, arrays, np.full(len(rows), block.tag)
+        return rows, arrays, np.array((block.tag,)) if len(rows) == 1 else np.full(len(rows), block.tag)
 
     def _count(self, rows: Array, arrays: Arrays, sign: int) -> None:
         size = self._message_bytes * len(rows)
