@@ -117,7 +117,8 @@ class Recording:
         """Raise BadInput unless the orders are for this model on these devices, and for devices of this version."""
         if self._index.get("rules") != RULES:
             raise BadInput(
-                f"{self._folder}: is the recording of another version of ampsim, whose devices took other turns"
+                f"{self._folder}: is the recording of another version of ampsim, whose devices took other turns: "
+                "replay it with that version, or run its config again to record it anew"
             )
         if spec.fingerprint != self._index["fingerprint"]:
             raise BadInput(f"{self._folder}: is the recording of another model: config.yaml or the model was changed")
