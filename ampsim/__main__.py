@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from ampsim import blas, portable
 from ampsim.errors import BadInput
+from ampsim.garbage import look_seldom
 
 
 def main() -> int:
@@ -24,8 +25,7 @@ def main() -> int:
         if sys.argv[1:2] == ["device"]:
             from ampsim.runtime.device_process import main as device
 
-            gc.freeze()
-            gc.enable()
+            look_seldom()
             return device(sys.argv[2:])
         from ampsim.cli.main import main as command_line
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from importlib import import_module
 
 import click
+
+from ampsim.garbage import look_seldom
 
 COMMANDS: Mapping[str, str] = {
     "bench": "Measure CASEs of the benchmark suite, or `all`; without one, list them.",
@@ -42,10 +43,9 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"ampsim.cli.{MODULES.get(cmd_name, cmd_name)}")
-        # __main__.py has disabled it for the imports. What they have made stays to the end, and need not be looked
-        # through: not while the command runs, and not when the interpreter ends, which took a tenth of a second.
-        gc.freeze()
-        gc.enable()
+        # __main__.py has disabled the garbage collector for the imports. When the interpreter ends it looks through all
+        # there is, which took a tenth of a second.
+        look_seldom()
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -73,11 +73,18 @@ class GraphBuilder:
         return Wire(Port(CONTROLLER, -1), None)
 
     def transform(
-        self, name: str, op: str | Op, *inputs: Wire, gain: float = 1.0, draws_as: str | None = None, **options: Any
+        self,
+        name: str,
+        op: str | Op,
+        *inputs: Wire,
+        gain: float = 1.0,
+        draws_as: str | tuple[str, ...] | None = None,
+        **options: Any,
     ) -> Wire:
         """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT).
 
-        Its first parameters are those that the op gives, times `gain`, to a node named `draws_as` if that is given.
+        Its first parameters are those that the op gives, times `gain`, to a node named `draws_as` if that is given; if
+        it names several, the parameters are theirs one after the other along the first axis.
         """
         wire = self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
         spec = self._nodes.get(name)
@@ -200,14 +207,24 @@ class GraphBuilder:
             name, (wire,), lambda payload, wanted: UngroupSpec(name, (payload,), wanted, self.schema, row_state)
         )
 
-    def flatmap(self, name: str, wire: Wire, children: Children, parent: Member | None = None) -> Wire:
+    def flatmap(
+        self,
+        name: str,
+        wire: Wire,
+        children: Children,
+        parent: Member | None = None,
+        label: Select | None = None,
+    ) -> Wire:
         """Flatmap: a copy of each message for each of its `children`.
 
         Whose a copy is, is remembered until its gradient comes back, unless the copy's state tells: `parent` gives the
-        state of its message, its place among the copies, and how many there are. That is faster.
+        state of its message, its place among the copies, and how many there are. That is faster. `label` gives each
+        copy an int, by its state: an array int64[rows] behind those of the payload.
         """
         return self._route(
-            name, (wire,), lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children, parent)
+            name,
+            (wire,),
+            lambda payload, wanted: FlatmapSpec(name, (payload,), wanted, self.schema, children, parent, label),
         )
 
     def graph(self) -> Graph:
@@ -277,7 +294,7 @@ class GraphBuilder:
         if len(spec.inputs) > len(wanted):
             spec = make(payload, wanted + (True,) * (len(spec.inputs) - len(wanted)))
         self._nodes[name] = spec
-        return Wire(Port(name, 0), payload, any(wanted))
+        return Wire(Port(name, 0), (*spec.outputs, payload)[0], any(wanted))
 
     def _admit(self, name: str, inputs: tuple[Wire, ...], problem: str | None = None) -> bool:
         """Connect a new node; whether it is sound so far, and so are its inputs."""

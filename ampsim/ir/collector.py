@@ -12,6 +12,8 @@ from ampsim.ops.table import Array, Arrays
 
 FIRST_SLOTS = 256
 
+_TRUE = np.array([True])
+
 
 class Full(NamedTuple):
     """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order.
@@ -57,8 +59,8 @@ class Collector:
         """
         order = np.lexsort((places, keys))
         keys, places, counts = keys[order], places[order], counts[order]
-        first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-        came = np.diff(first, append=len(keys))
+        first = np.flatnonzero(np.concatenate((_TRUE, keys[1:] != keys[:-1])))
+        came = np.append(first[1:], len(keys)) - first
         groups, members = keys[first], counts[first]
         if np.count_nonzero(counts != np.repeat(members, came)):
             raise ValueError(f"the members of a group do not agree how many they are: {np.unique(counts).tolist()}")

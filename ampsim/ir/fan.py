@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
+from ampsim.ir.batch import Batch, Direction, are_single, single_rows, total_rows
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import (
     AHEAD,
@@ -22,12 +22,17 @@ from ampsim.ir.node import (
     RoutingSpec,
     TrainingSetup,
     gradients_of,
+    payload_bytes,
 )
+from ampsim.ir.routing import Select
 from ampsim.ir.state import StateSchema, check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
 from ampsim.ops.segments import segment_sums
-from ampsim.ops.table import Array, Cost
+from ampsim.ops.table import Array, ArraySpec, Cost
+
+LABELS = ArraySpec((), "int64")
+"""What a Flatmap may put beside the rows of its copies."""
 
 Member = Callable[[Array, Structures], Array]
 """states int64[n, fields], the structures of their instances -> int64[n, fields + 2]: the group's state, this
@@ -40,6 +45,14 @@ int64[m], not descending, and its state int64[m, fields]."""
 RowState = Callable[[Array, Array], Array]
 """states int64[m, fields] of the messages that m rows belong to, and each row's place in its message int64[m] -> the
 state of each row's own message, int64[m, fields]."""
+
+
+def membership(groups: Array, places: Array, counts: Array | int) -> Array:
+    """What a Member gives: states int64[n, fields] of the groups, places int64[n], and how many members each has."""
+    n, fields = groups.shape
+    found = np.empty((n, fields + 2), np.int64)
+    found[:, :fields], found[:, fields], found[:, fields + 1] = groups, places, counts
+    return found
 
 
 def members_of(found: Array, batch: Batch, schema: StateSchema, source: str) -> tuple[Array, Array, Array]:
@@ -214,11 +227,13 @@ class Ungroup(Node):
 class FlatmapSpec(RoutingSpec):
     """One message in, a copy of it for each of its children out: none, one or several.
 
-    With `parent`, the state of a copy tells whose it is, and nothing is remembered.
+    With `parent`, the state of a copy tells whose it is, and nothing is remembered. With `label`, each row of a copy
+    has an int beside it, which the copy's state tells: the last array of the payload.
     """
 
     children: Children
     parent: Member | None = None
+    label: Select | None = None
 
     @property
     def needs_structure(self) -> bool:
@@ -230,13 +245,13 @@ class FlatmapSpec(RoutingSpec):
 
     @property
     def outputs(self) -> tuple[Payload, ...]:
-        return (self.inputs[0],)
+        return (self.inputs[0] if self.label is None else (*self.inputs[0], LABELS),)
 
     def cost(self, rows: int) -> tuple[Cost, Cost]:
-        """Of `rows` rows in all copies: copied forward, added up backward."""
+        """Of `rows` rows in all copies: copied forward, each with its label if it gets one, and added up backward."""
         values = sum(rows * array.row_values for array in self.inputs[0])
         size = sum(rows * array.row_bytes for array in self.inputs[0])
-        return Cost(0, size, size), Cost(values, size, size)
+        return Cost(0, size, payload_bytes(self.outputs[0]) * rows), Cost(values, size, size)
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
         return Flatmap(self, setup, structures)
@@ -251,6 +266,7 @@ class Flatmap(Node):
     def __init__(self, spec: FlatmapSpec, setup: TrainingSetup, structures: StructureTable) -> None:
         self.name, self._spec, self._structures = spec.name, spec, structures
         self._spread = _Spread(spec, setup)
+        self._label = spec.label if setup.arithmetic else None
 
     def held(self) -> list[int]:
         return self._spread.held()
@@ -273,7 +289,8 @@ class Flatmap(Node):
         if len(numbers):
             copies = batch.select(numbers)
             rows = total_rows(copies.rows)
-            emissions.append(Emission(direction, 0, Batch(states, copies.rows, copies.payload)))
+            payload = copies.payload if self._label is None else (*copies.payload, self._labels(states, copies.rows))
+            emissions.append(Emission(direction, 0, Batch(states, copies.rows, payload)))
         if direction is Direction.FORWARD:
             if self._spec.parent is None:
                 self._spread.remember(batch.states, numbers, counts, states)
@@ -283,6 +300,14 @@ class Flatmap(Node):
                 zeros = Batch(parts.states, parts.rows, tuple(np.zeros_like(array) for array in parts.payload))
                 emissions.append(Emission(Direction.BACKWARD, 0, self._spec.home(0, zeros)))
         return Answer(emissions, rows=rows)
+
+    def _labels(self, states: Array, rows: Array) -> Array:
+        assert self._label is not None
+        labels = self._label(states, self._structures.of(states))
+        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (len(states),):
+            raise ValueError(f"label must give int64[{len(states)}], not {labels!r}")
+        labels = labels.astype(np.int64, copy=False)
+        return labels if are_single(rows) else np.repeat(labels, rows)
 
     def _come_home(self, batch: Batch) -> Home | None:
         if self._spec.parent is None:

@@ -24,8 +24,8 @@ class ParameterSet:
 
     An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
-    stays as it is. The first values are those of the op, times `gain`. Without `arithmetic` there are no values, and
-    updates are only counted.
+    stays as it is. The first values are those of the op for the node, times `gain`; for several nodes, each draws its
+    part of the first axis. Without `arithmetic` there are no values, and updates are only counted.
 
     Where the node has replicas that it `shares` with, the gradients of its own updates are kept until they are taken,
     to be sent; those of the others wait until `apply_received`.
@@ -33,7 +33,7 @@ class ParameterSet:
 
     def __init__(
         self,
-        node: str,
+        node: str | tuple[str, ...],
         specs: Mapping[str, ParameterSpec],
         seed: int,
         optimizer: Optimizer,
@@ -44,7 +44,7 @@ class ParameterSet:
         shares: bool = False,
     ) -> None:
         self.values: dict[str, Array] = {
-            name: spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape) * np.float32(gain)
+            name: _first_values(spec, name, seed, node) * np.float32(gain)
             for name, spec in (specs.items() if arithmetic else ())
         }
         count = sum(prod(spec.shape) for spec in specs.values())
@@ -137,6 +137,13 @@ class ParameterSet:
             self.values[name], self._optimizer_state[name] = self._optimizer.update(
                 self.values[name], dense(gradient), self._optimizer_state[name], self.version, self._rate
             )
+
+
+def _first_values(spec: ParameterSpec, name: str, seed: int, node: str | tuple[str, ...]) -> Array:
+    if isinstance(node, str):
+        return spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape)
+    parts = [spec.initialise(parameter_generator(seed, f"{part}.{name}"), spec.shape[1:]) for part in node]
+    return np.stack(parts)
 
 
 def parameter_generator(seed: int, name: str) -> np.random.Generator:

@@ -64,8 +64,10 @@ class Structures:
         int64[n]. Raises LookupError if an instance has no structure here, no array of that name, or no such value.
         """
         starts, sizes = self._table.places(name, self._slots)
-        outside = (index < 0) | (index >= sizes)
+        # As unsigned numbers, negative ones are beyond every size.
+        outside = np.asarray(index, np.int64).view(np.uint64) >= sizes
         if np.count_nonzero(outside):
+            self._table.check_present(name, self._slots)
             message = int(np.argmax(outside))
             value = int(np.broadcast_to(index, outside.shape)[message])
             raise IndexError(f"{name} has {int(sizes[message])} values, and number {value} was asked for")
@@ -89,7 +91,10 @@ class StructureTable:
         self._instances = np.full(FIRST_SLOTS, -1)  # of each slot; -1: free
         self._count = 0
         self._columns: dict[str, int] = {}
-        self._places = np.zeros((FIRST_SLOTS, 0, 2), np.int64)  # of each slot and name: first value, number of values
+        # Of each name and slot: the first value, and how many there are (absent: none, and there is no such array).
+        self._starts = np.zeros((0, FIRST_SLOTS), np.int64)
+        self._sizes = np.zeros((0, FIRST_SLOTS), np.uint64)
+        self._absent = np.ones((0, FIRST_SLOTS), bool)
         self._buffer = np.zeros(FIRST_SIZE, np.int64)
         self._end = 0
         if structures:
@@ -104,7 +109,8 @@ class StructureTable:
     @property
     def size_bytes(self) -> int:
         """Bytes of the buffer and of what is noted of the slots."""
-        return self._buffer.nbytes + self._places.nbytes + self._instances.nbytes
+        noted = self._starts.nbytes + self._sizes.nbytes + self._absent.nbytes + self._instances.nbytes
+        return self._buffer.nbytes + noted
 
     def of(self, states: Array) -> Structures:
         """What a node's functions get to see for a batch: `states int64[n, fields]`."""
@@ -121,7 +127,7 @@ class StructureTable:
         for name in names:
             if name not in self._columns:
                 self._columns[name] = len(self._columns)
-                self._places = np.concatenate([self._places, np.full((len(self._places), 1, 2), (0, -1))], axis=1)
+                self._note((self._starts, self._sizes, self._absent), len(self._columns), len(self._instances))
         for instance in instances.tolist():
             self.drop(instance)
         while not self._all_fit(instances):
@@ -133,9 +139,9 @@ class StructureTable:
         self._count += len(instances)
         sizes = np.maximum(lengths, 0)
         starts = self._end + (np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
-        self._places[slots] = 0, -1
-        columns = [self._columns[name] for name in names]
-        self._places[slots[:, None], columns] = np.stack([starts, lengths], axis=2)
+        self._sizes[:, slots], self._absent[:, slots] = 0, True
+        places = np.array([[self._columns[name]] for name in names], np.int64).reshape(len(names), 1), slots
+        self._starts[places], self._sizes[places], self._absent[places] = starts.T, sizes.T, lengths.T < 0
         self._buffer[self._end : self._end + len(values)] = values
         self._end += len(values)
 
@@ -158,14 +164,22 @@ class StructureTable:
         return slots
 
     def places(self, name: str, slots: Array) -> tuple[Array, Array]:
-        """First values and sizes of the arrays `name`. Raises LookupError if an instance has no such array."""
+        """First values int64[n] and sizes uint64[n] of the arrays `name`; size 0 where there is no such array.
+
+        Raises LookupError if there is none in any structure.
+        """
         column = self._columns.get(name)
-        if column is not None:
-            places = self._places[slots, column]
-            starts, sizes = places[:, 0], places[:, 1]
-            if not np.count_nonzero(sizes < 0):
-                return starts, sizes
-        raise LookupError(f"a structure has no array {name!r}: there are {', '.join(sorted(self._columns))}")
+        if column is None:
+            raise self._no_array(name)
+        return self._starts[column].take(slots), self._sizes[column].take(slots)
+
+    def check_present(self, name: str, slots: Array) -> None:
+        """Raise LookupError if one of the instances has no array `name`."""
+        if np.count_nonzero(self._absent[self._columns[name]].take(slots)):
+            raise self._no_array(name)
+
+    def _no_array(self, name: str) -> LookupError:
+        return LookupError(f"a structure has no array {name!r}: there are {', '.join(sorted(self._columns))}")
 
     def values(self, places: Array) -> Array:
         """What lies at some places of the buffer."""
@@ -174,23 +188,31 @@ class StructureTable:
     def _add_slots(self) -> None:
         """Twice as many slots: those that shared one now and then have two."""
         taken = np.flatnonzero(self._instances >= 0)
-        instances, places = self._instances[taken], self._places[taken]
+        instances = self._instances[taken]
+        noted = self._starts[:, taken], self._sizes[:, taken], self._absent[:, taken]
         self._instances = np.full(2 * len(self._instances), -1)
-        self._places = np.full((len(self._instances), *places.shape[1:]), (0, -1))
         slots = instances % len(self._instances)
-        self._instances[slots], self._places[slots] = instances, places
+        self._instances[slots] = instances
+        self._note(noted, len(self._columns), len(self._instances), slots)
+
+    def _note(self, noted: tuple[Array, ...], names: int, slots: int, places: Array | slice = slice(None)) -> None:
+        """Room for so many names and slots; what was noted of some stands at `places` now."""
+        fresh = np.zeros((names, slots), np.int64), np.zeros((names, slots), np.uint64), np.ones((names, slots), bool)
+        for new, old in zip(fresh, noted, strict=True):
+            new[: len(old), places] = old
+        self._starts, self._sizes, self._absent = fresh
 
     def _compact(self, size: int) -> None:
         """Room for `size` more values: what is still there moves together, into a larger buffer if need be."""
         slots = np.flatnonzero(self._instances >= 0)
-        live = int(np.maximum(self._places[slots, :, 1], 0).sum())
+        live = int(self._sizes[:, slots].sum())
         buffer = np.zeros(max(len(self._buffer), 8 * (live + size)), np.int64)
         self._end = 0
         for slot in slots.tolist():
-            for place in self._places[slot]:
-                first, length = place.tolist()
-                if length > 0:
+            for column, length in enumerate(self._sizes[:, slot].tolist()):
+                if length:
+                    first = int(self._starts[column, slot])
                     buffer[self._end : self._end + length] = self._buffer[first : first + length]
-                    place[0] = self._end
+                    self._starts[column, slot] = self._end
                     self._end += length
         self._buffer = buffer

@@ -30,8 +30,9 @@ class TransformSpec(NodeSpec):
     op: Op
     options: dict[str, Any]
     separate: bool = False
-    draws_as: str | None = None
-    """the node whose first parameters this one draws: replicas start as equals"""
+    draws_as: str | tuple[str, ...] | None = None
+    """the node whose first parameters this one draws: replicas start as equals; of several nodes, those of each are
+    the parts of this one's along the first axis"""
     gain: float = 1.0
     """what the op's first parameters are multiplied by"""
     siblings: int = 0

@@ -9,6 +9,7 @@ from annotated_types import Gt, Le
 
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
+from ampsim.ir.fan import membership
 from ampsim.ir.graph import Graph
 from ampsim.ir.structure import Structures
 from ampsim.ops.table import Array
@@ -23,6 +24,7 @@ def ggsnn(
     hidden: Annotated[int, Gt(0)] = 100,
     steps: Annotated[int, Gt(0), Le(255)] = 4,
     readout: Literal["node_selection", "gated_sum"] = "gated_sum",
+    edge_maps: Literal["apart", "together"] = "apart",
 ) -> Graph:
     """For `annotation float32[rows, k]` at the nodes; the arrays of `data.edges` give the shape.
 
@@ -32,15 +34,22 @@ def ggsnn(
         annotation - start - loop - leave - copy ------------------------------------------- gru - step - (loop)
                                       |      \\- edges - by_type - edge0.. - any_type - into - sum -/
                                       \\- all - readout - loss
+
+    Each type of edge has a linear map: `apart`, so that devices can share them, or `together` in one node, `edge`, in
+    place of by_type to any_type, which takes all edges in one go. The first weights are the same.
     """
     graph = GraphBuilder(data.inputs, data.fields)
     start = graph.transform("start", "pad", graph.input("annotation"), units=hidden)
     loop = graph.phi("loop", start, loops=1, origin=lambda states, structure: (states[:, T] > 0).astype(int))
     again, done = graph.cond("leave", loop, 2, lambda states, structure: (states[:, T] >= steps).astype(int))
     outward, here = graph.bcast("copy", again, 2)
-    edges = graph.flatmap("edges", outward, _outgoing, _from_node)
     types = data.sizes["edge_types"]
-    if types == 1:
+    together = edge_maps == "together" and types > 1
+    edges = graph.flatmap("edges", outward, _outgoing, _from_node, _edge_type if together else None)
+    if together:
+        apart = tuple(f"edge{k}" for k in range(types))
+        mapped = graph.transform("edge", "typed_linear", edges, draws_as=apart, types=types, units=hidden)
+    elif types == 1:
         mapped = graph.transform("edge0", "linear", edges, units=hidden)
     else:
         by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
@@ -50,13 +59,13 @@ def ggsnn(
     # Twice the usual weights: with few steps a state must take up what has come, not keep what it was.
     state = graph.transform("gru", "gru", incoming, here, units=hidden, gain=2.0)
     graph.back(loop, graph.count_up("step", state, "t"))
-    together = graph.group("all", done, _whole_graph)
+    whole = graph.group("all", done, _whole_graph)
     if readout == "node_selection":
         # A bias would raise all scores alike, which the softmax does not see.
-        scores = graph.transform("scores", "linear", together, units=1, bias=False)
+        scores = graph.transform("scores", "linear", whole, units=1, bias=False)
         graph.loss("loss", "node_selection", scores, graph.input("answer"))
     else:
-        sums = graph.transform("readout", "gated_sum", together, units=hidden)
+        sums = graph.transform("readout", "gated_sum", whole, units=hidden)
         # A dipole moment is the length of a vector: not linear in what the atoms add to it.
         head = graph.transform("bend", "relu", graph.transform("head", "linear", sums, units=hidden, gain=0.5))
         graph.loss("loss", "absolute_error", graph.transform("dipole", "linear", head, units=1), graph.input("dipole"))
@@ -80,7 +89,7 @@ def _from_node(states: Array, structures: Structures) -> Array:
     source = states.copy()
     source[:, NODE] = nodes = structures.at("source", edges)
     first = structures.at("first", nodes)
-    return np.column_stack([source, edges - first, structures.at("first", nodes + 1) - first])
+    return membership(source, edges - first, structures.at("first", nodes + 1) - first)
 
 
 def _edge_type(states: Array, structures: Structures) -> Array:
@@ -92,11 +101,11 @@ def _into_node(states: Array, structures: Structures) -> Array:
     edges = states[:, NODE]
     group = states.copy()
     group[:, NODE] = structures.at("target", edges)
-    return np.column_stack([group, structures.at("place", edges), structures.at("degree", group[:, NODE])])
+    return membership(group, structures.at("place", edges), structures.at("degree", group[:, NODE]))
 
 
 def _whole_graph(states: Array, structures: Structures) -> Array:
     """The group is the instance, in the order of its nodes."""
     group = np.zeros_like(states)
     group[:, 0] = states[:, 0]
-    return np.column_stack([group, states[:, NODE], structures.at("nodes", 0)])
+    return membership(group, states[:, NODE], structures.at("nodes", 0))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import numpy as np
 from annotated_types import Gt
 
 from ampsim.data.dataset import DataSpec
 from ampsim.ir.builder import GraphBuilder
+from ampsim.ir.fan import membership
 from ampsim.ir.graph import Graph
 from ampsim.ir.structure import Structures
 from ampsim.ops.table import Array
@@ -57,4 +57,4 @@ def _in_pair(states: Array, structures: Structures) -> Array:
     nodes = states[:, NODE]
     group = states.copy()
     group[:, NODE] = structures.at("parent", nodes)
-    return np.column_stack([group, structures.at("side", nodes), np.full(len(states), 2)])
+    return membership(group, structures.at("side", nodes), 2)

@@ -2,6 +2,7 @@
 
     table           what an op is; the table itself
     linear          linear, embedding
+    typed_linear    typed_linear
     activations     relu, tanh, sigmoid
     add             add
     shaping         concat, split, select, pad
@@ -17,7 +18,7 @@
 Importing this package fills the table.
 """
 
-from ampsim.ops import activations, add, cells, linear, losses, readout, segments, shaping, tree_cells
+from ampsim.ops import activations, add, cells, linear, losses, readout, segments, shaping, tree_cells, typed_linear
 from ampsim.ops.gradient_check import GradientMismatch, check_gradients
 from ampsim.ops.optimizers import OPTIMIZERS, Optimizer
 from ampsim.ops.table import OPS, ArraySpec, Cost, Op, ParameterSpec, elementwise, register
@@ -43,4 +44,5 @@ __all__ = [
     "segments",
     "shaping",
     "tree_cells",
+    "typed_linear",
 ]

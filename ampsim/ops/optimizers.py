@@ -95,26 +95,24 @@ def adam(
         return np.zeros_like(value), np.zeros_like(value)
 
     def update(value: Array, gradient: Array, state: Arrays, step: int, rate: float) -> tuple[Array, Arrays]:
+        # Kept are m / (1 - beta1) and s / (1 - beta2): what is added to them then needs no product of its own.
         mean, square = state
         mean *= beta1
-        gradient *= 1 - beta1
         mean += gradient
-        # Squared where it lies, already scaled: the next factor takes that scale out again.
         gradient *= gradient
-        gradient *= (1 - beta2) / (1 - beta1) ** 2
         square *= beta2
         square += gradient
-        # From here on the gradient's memory is scratch.
+        # From here on the gradient's memory is scratch: sqrt(s / (1 - beta2^step)) + epsilon is `scale` times this.
+        scale = sqrt((1 - beta2) / (1 - beta2**step))
         np.sqrt(square, out=gradient)
-        gradient *= 1 / sqrt(1 - beta2**step)
-        gradient += epsilon
+        gradient += epsilon / scale
         np.divide(mean, gradient, out=gradient)
-        gradient *= -learning_rate * rate / (1 - beta1**step)
+        gradient *= -learning_rate * rate * (1 - beta1) / (1 - beta1**step) / scale
         gradient += value
         return gradient, (mean, square)
 
-    # m: 3, s: 4, and 6 for the step (root, scale, epsilon, quotient, rate, sum); reads w, g, m, s, writes w, m, s.
-    return Optimizer("adam", initial_state, update, update_cost(13, 4, 3))
+    # m: 2, s: 3, and 5 for the step (root, epsilon, quotient, rate, sum); reads w, g, m, s, writes w, m, s.
+    return Optimizer("adam", initial_state, update, update_cost(10, 4, 3))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam}

@@ -111,7 +111,7 @@ def option_out_of_range(builder, image, label):
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
-        (unknown_op, r"a: there is no op 'lin' \(.*there are: absolute_error, .*tree_leaf\)"),
+        (unknown_op, r"a: there is no op 'lin' \(.*there are: absolute_error, .*typed_linear\)"),
         (bad_name, r"'a b' is no name for a node: a letter, then letters, digits, '_' or '-'"),
         (name_taken, r"there are two nodes named 'a'"),
         (no_inputs, r"a: a node needs at least one input"),
