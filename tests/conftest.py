@@ -402,7 +402,7 @@ def _without_values(answer: Answer) -> tuple[Any, ...]:
     batches = [(direction, port, batch) for direction, port, batch in answer.emissions]
     report = [] if answer.report is None else [(None, -1, answer.report)]
     told = [(direction, port, b.states.tolist(), b.rows.tolist()) for direction, port, b in [*batches, *report]]
-    staleness = None if answer.staleness is None else answer.staleness.tolist()
+    staleness = np.broadcast_to(answer.staleness, answer.gradients).tolist()
     return told, answer.rows, answer.updates, staleness
 
 

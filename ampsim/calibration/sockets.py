@@ -23,7 +23,7 @@ import numpy as np
 from ampsim.calibration.fit import HandedOnce
 from ampsim.data.dataset import DataSpec
 from ampsim.errors import RunFailed
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import FORWARD, Batch
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.graph import Graph, Target
 from ampsim.ir.node import TrainingSetup
@@ -150,7 +150,7 @@ def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, 
     """One make there and back; the way is half of it, without what both ends work on it."""
     batches, messages, width, structures = make
     graph = _graph(width)
-    target = Target("loss", 0, Direction.FORWARD)
+    target = Target("loss", 0, FORWARD)
     sent_s, received_s, round_s = [], [], []
     for repeat in range(repeats):
         states = np.full((messages, 1), repeat)

@@ -31,6 +31,10 @@ class Direction(IntEnum):
     __hash__ = int.__hash__
 
 
+# To look a member up in its enum takes longer than to compare with it.
+FORWARD, BACKWARD, INFERENCE, UPDATE = Direction
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """n messages of one port and direction.
@@ -86,7 +90,8 @@ def total_rows(rows: Array) -> int:
     """The rows of some messages together: `int64[n]` added up."""
     if rows.base is _ONES:
         return len(rows)
-    return int(rows[0]) if len(rows) == 1 else int(rows.sum())
+    total: int = rows.item(0) if len(rows) == 1 else int(np.add.reduce(rows))
+    return total
 
 
 def chosen_rows(rows: Array, messages: Array) -> Array:

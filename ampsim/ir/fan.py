@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, are_single, single_rows, total_rows
+from ampsim.ir.batch import BACKWARD, FORWARD, Batch, Direction, are_single, single_rows, total_rows
 from ampsim.ir.collector import Collector
 from ampsim.ir.node import (
     AHEAD,
@@ -110,7 +110,7 @@ class Group(Node):
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         schema = self._spec.schema
-        if direction is Direction.BACKWARD:
+        if direction is BACKWARD:
             _, (states, rows), _ = self._members.take(schema.keys(batch.states))
             return Answer([Emission(direction, 0, self._spec.home(0, Batch(states, rows, batch.payload)))])
         found = self._spec.member(batch.states, self._structures.of(batch.states))
@@ -118,7 +118,7 @@ class Group(Node):
         full = self._collector.add(schema.packed(groups), places, counts, batch)
         if full is None:
             return Answer()
-        if direction is Direction.FORWARD:
+        if direction is FORWARD:
             self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows))
         return Answer([Emission(direction, 0, Batch(groups[full.last], full.rows, full.batch.payload))])
 
@@ -207,7 +207,7 @@ class Ungroup(Node):
         return self._spread.size_bytes
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.BACKWARD:
+        if direction is BACKWARD:
             home = self._spread.come_home(batch)
             if home is None:
                 return Answer()
@@ -217,7 +217,7 @@ class Ungroup(Node):
         places = np.arange(len(numbers)) - np.repeat(np.cumsum(batch.rows) - batch.rows, batch.rows)
         states = self._spec.row_state(batch.states[numbers], places)
         self._spec.schema.check(states, len(numbers), "row_state")
-        if direction is Direction.FORWARD:
+        if direction is FORWARD:
             self._spread.remember(batch.states, numbers, batch.rows, states)
         return Answer([Emission(direction, 0, Batch(states, single_rows(len(numbers)), batch.payload))])
 
@@ -276,7 +276,7 @@ class Flatmap(Node):
         return self._spread.size_bytes
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.BACKWARD:
+        if direction is BACKWARD:
             home = self._come_home(batch)
             return Answer() if home is None else Answer([self._sum(*home)], rows=total_rows(home[3].rows))
         numbers, states = self._spec.children(batch.states, self._structures.of(batch.states))
@@ -291,14 +291,14 @@ class Flatmap(Node):
             rows = total_rows(copies.rows)
             payload = copies.payload if self._label is None else (*copies.payload, self._labels(states, copies.rows))
             emissions.append(Emission(direction, 0, Batch(states, copies.rows, payload)))
-        if direction is Direction.FORWARD:
+        if direction is FORWARD:
             if self._spec.parent is None:
                 self._spread.remember(batch.states, numbers, counts, states)
             childless = np.flatnonzero(counts == 0)
             if len(childless):
                 parts = batch.select(childless)
                 zeros = Batch(parts.states, parts.rows, tuple(np.zeros_like(array) for array in parts.payload))
-                emissions.append(Emission(Direction.BACKWARD, 0, self._spec.home(0, zeros)))
+                emissions.append(Emission(BACKWARD, 0, self._spec.home(0, zeros)))
         return Answer(emissions, rows=rows)
 
     def _labels(self, states: Array, rows: Array) -> Array:
@@ -330,4 +330,4 @@ class Flatmap(Node):
                 )
                 for array in children.payload
             )
-        return Emission(Direction.BACKWARD, 0, self._spec.home(0, Batch(states, rows_each, sums)))
+        return Emission(BACKWARD, 0, self._spec.home(0, Batch(states, rows_each, sums)))

@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
-from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, UPDATE, Batch, Direction, total_rows
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload, gradients_of, payload_bytes
 from ampsim.ir.state import StateSchema
@@ -66,25 +66,25 @@ class Graph:
         self._sources.update((target, source) for source, target in self.edges.items())
         for name, spec in self.nodes.items():
             for port, payload in enumerate(spec.inputs):
-                self._payloads[Target(name, port, Direction.FORWARD)] = payload
-                self._payloads[Target(name, port, Direction.INFERENCE)] = payload
+                self._payloads[Target(name, port, FORWARD)] = payload
+                self._payloads[Target(name, port, INFERENCE)] = payload
             for port, payload in enumerate(spec.outputs):
                 learns = spec.parameterised or any(spec.wanted)
-                self._payloads[Target(name, port, Direction.BACKWARD)] = gradients_of(payload) if learns else ()
+                self._payloads[Target(name, port, BACKWARD)] = gradients_of(payload) if learns else ()
         for name, others in self._siblings.items():
             for port in range(len(others)):
-                self._payloads[Target(name, port, Direction.UPDATE)] = self.nodes[name].gradient_payload
+                self._payloads[Target(name, port, UPDATE)] = self.nodes[name].gradient_payload
         self._row_bytes.update((target, payload_bytes(payload)) for target, payload in self._payloads.items())
 
     def target(self, node: str, direction: Direction, port: int) -> Target:
         """Where a message goes that leaves `node` by `port` in `direction`."""
         found = self._targets.get((node, port, direction))
         if found is None:
-            if direction is Direction.UPDATE:
+            if direction is UPDATE:
                 to = self._siblings[node][port]
                 leads_to = Port(to, self._siblings[to].index(node))
             else:
-                leads_to = (self._sources if direction is Direction.BACKWARD else self.edges)[Port(node, port)]
+                leads_to = (self._sources if direction is BACKWARD else self.edges)[Port(node, port)]
             found = self._targets[node, port, direction] = Target(*leads_to, direction)
         return found
 
@@ -130,7 +130,7 @@ class Graph:
 
         The same as `batch.size_bytes`, also where there are no arrays. What goes home has no payload.
         """
-        state_bytes: int = 8 * len(batch.states) * (batch.states.shape[1] + 1)
+        state_bytes: int = 8 * (batch.states.size + len(batch.rows))
         row_bytes = self._row_bytes.get(target)
         return state_bytes + row_bytes * total_rows(batch.rows) if row_bytes else state_bytes
 

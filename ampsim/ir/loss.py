@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
+from ampsim.ir.batch import BACKWARD, INFERENCE, Batch, Direction, single_rows, total_rows
 from ampsim.ir.node import Answer, Emission, Node, NodeSpec, Payload, TrainingSetup
 from ampsim.ir.store import Joined
 from ampsim.ir.structure import StructureTable
@@ -43,7 +43,7 @@ class LossSpec(NodeSpec):
 
     def work(self, direction: Direction, rows: int) -> Cost:
         """A forward batch does both ways; one that is passed forward only, the first."""
-        if direction is Direction.INFERENCE:
+        if direction is INFERENCE:
             return self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)[0]
         return super().work(direction, rows)
 
@@ -82,17 +82,14 @@ class Loss(Node):
             options = {**options, "rows": rows}
         (loss, metric), saved = op.forward({}, *joined.arrays, **options)
         report = _report(joined.states, counts, loss, metric)
-        if direction is Direction.INFERENCE:
+        if direction is INFERENCE:
             return Answer(report=report, rows=total_rows(rows))
         loss_gradient = np.repeat(1.0 / counts, counts).astype(loss.dtype)
         wanted = (self._spec.wanted[PREDICTION], False)
         (gradient, _), _ = op.backward({}, saved, (loss_gradient, None), wanted, **options)
         payloads = (() if gradient is None else (gradient,), ())
         return Answer(
-            [
-                Emission(Direction.BACKWARD, port, Batch(joined.states, rows, payload))
-                for port, payload in enumerate(payloads)
-            ],
+            [Emission(BACKWARD, port, Batch(joined.states, rows, payload)) for port, payload in enumerate(payloads)],
             report,
             total_rows(rows),
         )
@@ -100,9 +97,9 @@ class Loss(Node):
     def _answer_shapes(self, direction: Direction, joined: Joined) -> Answer:
         """The same without a payload: a report of no figures, and gradients of no values."""
         states, rows = joined.states, joined.rows
-        back = [Emission(Direction.BACKWARD, port, Batch(states, rows, ())) for port in (PREDICTION, TARGET)]
+        back = [Emission(BACKWARD, port, Batch(states, rows, ())) for port in (PREDICTION, TARGET)]
         report = Batch(states, single_rows(len(states)), ())
-        return Answer(() if direction is Direction.INFERENCE else back, report, total_rows(rows))
+        return Answer(() if direction is INFERENCE else back, report, total_rows(rows))
 
 
 def _report(states: Array, rows: Array, loss: Array, metric: Array) -> Batch:

@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, Batch, Direction
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.state import StateSchema
-from ampsim.ir.store import Join
+from ampsim.ir.store import Join, Tags
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.optimizers import Optimizer
-from ampsim.ops.table import Array, ArraySpec, Cost
+from ampsim.ops.table import ArraySpec, Cost
 
 Payload = tuple[ArraySpec, ...]
 """What a port carries: the specs of its arrays."""
 
-AHEAD = frozenset({Direction.FORWARD, Direction.INFERENCE})
-BACK = frozenset({Direction.BACKWARD})
+AHEAD = frozenset({FORWARD, INFERENCE})
+BACK = frozenset({BACKWARD})
 ALL_DIRECTIONS = AHEAD | BACK
 
 
@@ -53,15 +53,16 @@ class Answer:
     `emissions` may be none (it waits), one, or several on any ports. `report` holds a loss node's figures for the
     controller: one message per state, payload `float64[n, 3]` of loss summed over rows, metric summed over rows,
     rows. `rows` is how many rows were computed on (0 where nothing was). `updates` counts updates of the node's own
-    parameters, `staleness int64[n]` has one entry for each gradient that was accumulated: the updates between its
-    forward and its backward pass.
+    parameters, `gradients` is how many were accumulated, and `staleness` the updates between the forward and the
+    backward pass of each of them: one number for all, or int64[gradients].
     """
 
     emissions: Sequence[Emission] = ()
     report: Batch | None = None
     rows: int = 0
     updates: int = 0
-    staleness: Array | None = None
+    gradients: int = 0
+    staleness: Tags = 0
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class NodeSpec(ABC):
 
     def work(self, direction: Direction, rows: int) -> Cost:
         """Work of one batch that computes on `rows` rows; INFERENCE is the same as FORWARD."""
-        return self.cost(rows)[direction is Direction.BACKWARD]
+        return self.cost(rows)[direction is BACKWARD]
 
     @abstractmethod
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:

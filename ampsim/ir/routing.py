@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, total_rows
+from ampsim.ir.batch import BACKWARD, FORWARD, Batch, Direction, total_rows
 from ampsim.ir.node import (
     AHEAD,
     ALL_DIRECTIONS,
@@ -79,12 +79,14 @@ class Phi(Node):
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         spec = self._spec
-        if direction is not Direction.BACKWARD:
-            if direction is Direction.FORWARD and spec.origin is None:
+        if direction is not BACKWARD:
+            if direction is FORWARD and spec.origin is None:
                 self._origins.put(spec.schema.keys(batch.states), batch.rows, (), port)
             return Answer([Emission(direction, 0, batch)])
         if spec.origin is None:
             _, _, ports = self._origins.take(spec.schema.keys(batch.states))
+            if isinstance(ports, int):
+                return Answer([Emission(direction, ports, spec.home(ports, batch))])
         else:
             ports = spec.origin(batch.states, self._structures.of(batch.states))
             check_numbers(ports, len(batch), len(spec.inputs), "origin")
@@ -130,7 +132,7 @@ class Cond(Node):
         return []
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.BACKWARD:
+        if direction is BACKWARD:
             return Answer([Emission(direction, 0, self._spec.home(0, batch))])
         ports = self._spec.select(batch.states, self._structures.of(batch.states))
         check_numbers(ports, len(batch), self._spec.ports, "select")
@@ -170,7 +172,7 @@ class Isu(Node):
         return []
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        backward = direction is Direction.BACKWARD
+        backward = direction is BACKWARD
         states = (self._spec.inverse if backward else self._spec.update)(batch.states)
         self._spec.schema.check(states, len(batch), "inverse" if backward else "update")
         moved = Batch(states, batch.rows, batch.payload)
@@ -220,7 +222,7 @@ class Bcast(Node):
         return self._join.size_bytes
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is not Direction.BACKWARD:
+        if direction is not BACKWARD:
             return Answer([Emission(direction, number, batch) for number in range(self._spec.ports)])
         keys = self._spec.schema.keys(batch.states)
         joined = self._join.add(port, batch.states, keys, batch.rows, batch.payload)

@@ -68,12 +68,9 @@ class StateSchema:
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""
-        if len(states) == 1:
-            key, *others = states[0].tolist()
-            for field, value in zip(self.fields[1:], others, strict=True):
-                key = key << field.bits | value
-            return [key]
-        return list(self.packed(states).tolist())
+        packed = states[:, 0] if len(self.fields) == 1 else states @ self._weights
+        keys: list[int] = packed.tolist()
+        return keys
 
     def describe(self, key: int) -> str:
         """A packed key as a person reads it: `instance 7, t 3`."""

@@ -20,6 +20,9 @@ from ampsim.ops.table import Array, Arrays
 
 _T = TypeVar("_T")
 
+Tags = int | Array
+"""The tags of some messages: one that all of them have, or int64[n]."""
+
 
 class DuplicateState(KeyError):
     """A second message with a state that is kept already."""
@@ -124,26 +127,27 @@ class RowStore:
         which, its length tells, since a message has at least one row. Types and shapes beyond it never change.
         """
         first, count = self._next, len(keys)
-        if keys[0] in self._whole:
+        if keys[0] in self._whole or keys[0] in self._numbers:
             raise DuplicateState(keys[0])
-        if count < LARGE_BATCH:
+        if count == 1:
+            self._numbers[keys[0]] = first
+        elif count < LARGE_BATCH:
             admit(self._numbers, keys, range(first, first + count))
-        elif keys[0] in self._numbers:
-            raise DuplicateState(keys[0])
         else:
             self._whole[keys[0]] = first
         self._blocks.append(_Block(keys, arrays, rows, tag, count))
         self._firsts.append(first)
         self._next += count
-        self._count(rows, arrays, 1)
+        self.size_bytes += self._size(rows, arrays)
 
-    def take(self, keys: list[int]) -> tuple[Array, Arrays, Array]:
+    def take(self, keys: list[int]) -> tuple[Array, Arrays, Tags]:
         """Rows, arrays and tags of `keys`, in their order, which are then forgotten. Raises UnknownState."""
-        at = self._find_whole(keys)
-        if at >= 0:
-            del self._whole[keys[0]]
-            return self._take_from(at, self._blocks[at].rows, self._blocks[at].arrays)
-        self._look_into_all()
+        if self._whole:
+            at = self._find_whole(keys)
+            if at >= 0:
+                del self._whole[keys[0]]
+                return self._take_from(at, self._blocks[at].rows, self._blocks[at].arrays)
+            self._look_into_all()
         try:
             numbers = list(map(self._numbers.pop, keys))
         except KeyError as error:
@@ -151,15 +155,15 @@ class RowStore:
         at = bisect_right(self._firsts, numbers[0]) - 1
         if at >= 0:
             block, first = self._blocks[at], self._firsts[at]
-            count = len(block.rows)
-            if len(numbers) == count and numbers == list(range(first, first + count)):
+            count = len(block.keys)
+            if len(numbers) == count and (count == 1 or numbers == list(range(first, first + count))):
                 return self._take_from(at, block.rows, block.arrays)
             if first <= min(numbers) and max(numbers) < first + count:
                 messages = np.array(numbers) - first
                 return self._take_from(at, chosen_rows(block.rows, messages), block.gather(messages))
-        taken = self._arena.gather(self._bring_together(np.array(numbers)))
-        self._count(taken[0], taken[1], -1)
-        return taken
+        rows, arrays, tags = self._arena.gather(self._bring_together(np.array(numbers)))
+        self.size_bytes -= self._size(rows, arrays)
+        return rows, arrays, tags
 
     def _find_whole(self, keys: list[int]) -> int:
         """The place of the block that is a large batch of these very keys; -1 if there is none."""
@@ -178,22 +182,20 @@ class RowStore:
             admit(self._numbers, block.keys, range(first, first + len(block.keys)))
         self._whole.clear()
 
-    def _take_from(self, at: int, rows: Array, arrays: Arrays) -> tuple[Array, Arrays, Array]:
+    def _take_from(self, at: int, rows: Array, arrays: Arrays) -> tuple[Array, Arrays, Tags]:
         """Forget messages of one block, and the block with its last one."""
         block = self._blocks[at]
         block.left -= len(rows)
         if not block.left:
             del self._blocks[at], self._firsts[at]
-        self._count(rows, arrays, -1)
-        return rows, arrays, np.array((block.tag,)) if len(rows) == 1 else np.full(len(rows), block.tag)
+        self.size_bytes -= self._size(rows, arrays)
+        return rows, arrays, block.tag
 
-    def _count(self, rows: Array, arrays: Arrays, sign: int) -> None:
-        size = self._message_bytes * len(rows)
-        if self._row_bytes:
-            size += self._row_bytes * total_rows(rows)
-        for array in arrays:
-            size += array.nbytes
-        self.size_bytes += sign * size
+    def _size(self, rows: Array, arrays: Arrays) -> int:
+        size = sum([array.nbytes for array in arrays])
+        if self._message_bytes or self._row_bytes:
+            size += self._message_bytes * len(rows) + self._row_bytes * total_rows(rows)
+        return size
 
     def _bring_together(self, taken: Array) -> Array:
         """Move all blocks into the arena; the numbers that the messages `taken` have there."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, final
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, single_rows, total_rows
-from ampsim.ir.gradient_exchange import GradientFormat
+from ampsim.ir.batch import BACKWARD, FORWARD, UPDATE, Batch, Direction, single_rows, total_rows
+from ampsim.ir.gradient_exchange import GradientFormat, Gradients
 from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.store import RowStore
@@ -94,6 +93,7 @@ class PayloadTransform(Node):
             else None
         )
         self._computes = setup.arithmetic
+        self._segmented, self._options = spec.op.segmented, spec.options
         outputs = spec.outputs
         self._ports = len(outputs)
         self._join = setup.join(spec.inputs)
@@ -108,20 +108,23 @@ class PayloadTransform(Node):
             for payload, wanted in zip(spec.inputs, spec.wanted, strict=True)
             for array in payload
         )
+        ends = np.cumsum([len(payload) for payload in spec.inputs]).tolist()
+        self._slices = [slice(end - len(payload), end) for payload, end in zip(spec.inputs, ends, strict=True)]
         self._learns = self.parameters is not None or any(self._wanted)
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
-        if direction is Direction.UPDATE:
+        if direction is UPDATE:
             return self._take_in(batch)
-        backward = direction is Direction.BACKWARD
-        keys = self._spec.schema.keys(batch.states)
-        join = self._join_back if backward else self._join
-        joined = join.add(port, batch.states, keys, batch.rows, batch.payload)
-        if joined is None:
-            return Answer()
-        if backward:
-            return self._backward(joined.states, joined.keys, joined.arrays)
-        return self._forward(direction, joined.states, joined.keys, joined.rows, joined.arrays)
+        backward = direction is BACKWARD
+        states, keys, rows, arrays = batch.states, self._spec.schema.keys(batch.states), batch.rows, batch.payload
+        if self._joins:
+            joined = (self._join_back if backward else self._join).add(port, states, keys, rows, arrays)
+            if joined is None:
+                return Answer()
+            states, keys, rows, arrays = joined
+        return (
+            self._backward(states, keys, arrays) if backward else self._forward(direction, states, keys, rows, arrays)
+        )
 
     def held(self) -> list[int]:
         return [*self._join.waiting(), *self._join_back.waiting(), *self._cache]
@@ -133,54 +136,59 @@ class PayloadTransform(Node):
         return joins + received + self._cache.size_bytes
 
     def _forward(self, direction: Direction, states: Array, keys: list[int], rows: Array, inputs: Arrays) -> Answer:
-        spec = self._spec
-        updates = self._update_before(states) if self.parameters and direction is Direction.FORWARD else 0
-        values, version = (self.parameters.values, self.parameters.version) if self.parameters else ({}, 0)
-        outputs, saved = spec.op.forward(values, *inputs, **self._options(rows)) if self._computes else ((), ())
-        if direction is Direction.FORWARD:
-            self._cache.put(keys, rows, saved, tag=version)
-        left = single_rows(len(rows)) if spec.op.segmented else rows
-        if not self._computes:
-            ports: Sequence[Arrays] = ((),) * self._ports
+        spec, parameters = self._spec, self.parameters
+        values, version, updates = {}, 0, 0
+        if parameters is not None:
+            if direction is FORWARD and self._between_instances:
+                updates = self._update_before(states)
+            values, version = parameters.values, parameters.version
+        outputs: Arrays = ()
+        saved: Arrays = ()
+        if self._computes:
+            options = {**self._options, "rows": rows} if self._segmented else self._options
+            outputs, saved = spec.op.forward(values, *inputs, **options)
+        if direction is FORWARD:
+            self._cache.put(keys, rows, saved, version)
+        left = single_rows(len(rows)) if self._segmented else rows
+        if self._ports == 1:
+            emissions = [Emission(direction, 0, Batch(states, left, outputs))]
         else:
-            ports = [(array,) for array in outputs] if spec.separate else [outputs]
-        emissions = [Emission(direction, port, Batch(states, left, arrays)) for port, arrays in enumerate(ports)]
+            emissions = [
+                Emission(direction, port, Batch(states, left, outputs[port : port + 1])) for port in range(self._ports)
+            ]
         if updates and spec.siblings:
             emissions += self._to_siblings(states)
         return Answer(emissions, rows=total_rows(rows), updates=updates)
 
     def _backward(self, states: Array, keys: list[int], output_gradients: Arrays) -> Answer:
-        spec = self._spec
+        spec, parameters = self._spec, self.parameters
         rows, saved, versions = self._cache.take(keys)
-        values = self.parameters.values if self.parameters else {}
+        gradients: tuple[Array | None, ...] = ()  # nothing upstream learns, or there is nothing to compute on
+        parameter_gradients: Gradients = {}
         if self._computes and self._learns:
-            backward = spec.op.backward(values, saved, output_gradients, self._wanted, **self._options(rows))
-        else:
-            backward = (None,) * len(self._wanted), {}  # nothing upstream learns, or there is nothing to compute on
-        gradients, parameter_gradients = backward
-        emissions = []
-        start = 0
-        for port, payload in enumerate(spec.inputs):
-            stop = start + len(payload)
-            wanted = tuple(gradient for gradient in gradients[start:stop] if gradient is not None)
-            emissions.append(Emission(Direction.BACKWARD, port, Batch(states, rows, wanted)))
-            start = stop
+            options = {**self._options, "rows": rows} if self._segmented else self._options
+            values = parameters.values if parameters is not None else {}
+            gradients, parameter_gradients = spec.op.backward(values, saved, output_gradients, self._wanted, **options)
+        emissions = [
+            Emission(BACKWARD, port, Batch(states, rows, tuple([own for own in gradients[slice_] if own is not None])))
+            for port, slice_ in enumerate(self._slices)
+        ]
         computed = total_rows(rows) if self._learns else 0
-        if self.parameters is None:
-            return Answer(emissions, rows=computed)
-        staleness = self.parameters.version - versions
-        self.parameters.accumulate(parameter_gradients, len(states), computed)
+        if parameters is None:
+            return Answer(emissions, None, computed)
+        count, staleness = len(keys), parameters.version - versions
+        parameters.accumulate(parameter_gradients, count, computed)
         # What replicas wait for is not held back until a later instance comes, if none is under way here.
         at_once = not self._between_instances or (spec.siblings and self._cache.empty)
-        updates = self.parameters.update_if_due() if at_once else 0
+        updates = parameters.update_if_due() if at_once else 0
         if updates and spec.siblings:
             emissions += self._to_siblings(states)
-        return Answer(emissions, rows=computed, updates=updates, staleness=staleness)
+        return Answer(emissions, None, computed, updates, count, staleness)
 
     def _update_before(self, states: Array) -> int:
         """Make the updates that wait for a later instance, if one of these messages is of such; how many they are."""
         assert self.parameters is not None
-        if not self._between_instances or (latest := int(states[:, 0].max())) <= self._latest:
+        if (latest := int(states[:, 0].max())) <= self._latest:
             return 0
         self._latest = latest
         received = self.parameters.apply_received() if self._spec.siblings else 0
@@ -190,7 +198,7 @@ class PayloadTransform(Node):
         """The gradients of the updates just made, for each replica; their state is the first of these messages."""
         assert self.parameters is not None
         return [
-            Emission(Direction.UPDATE, port, Batch(states[:1], np.array([rows]), payload))
+            Emission(UPDATE, port, Batch(states[:1], np.array([rows]), payload))
             for rows, payload in self.parameters.take_outgoing()
             for port in range(self._spec.siblings)
         ]
@@ -202,6 +210,3 @@ class PayloadTransform(Node):
         for rows, end in zip(batch.rows.tolist(), ends, strict=True):
             self.parameters.receive(rows, tuple(array[end - rows : end] for array in batch.payload))
         return Answer(updates=0 if self._between_instances else self.parameters.apply_received())
-
-    def _options(self, rows: Array) -> dict[str, Any]:
-        return {**self._spec.options, "rows": rows} if self._spec.op.segmented else self._spec.options

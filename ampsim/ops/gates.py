@@ -77,7 +77,7 @@ def tanh_c_backward(dh: Array, dc: Array, o: Array, tanh_c: Array) -> Array:
 
 def product_gradients(x: Array, dz: Array) -> dict[str, Array]:
     """The gradients of weight and bias, for z = x @ weight + bias."""
-    return {"weight": weight_gradient(x, dz), "bias": dz.sum(axis=0)}
+    return {"weight": weight_gradient(x, dz), "bias": np.add.reduce(dz, axis=0)}
 
 
 def input_gradients(

@@ -65,8 +65,8 @@ def linear_backward(
     """dy float32[rows, units] -> dx float32[rows, inputs], and the gradients of weight and bias."""
     (x,), (dy,) = saved, gradients
     dx = dy @ parameters["weight"].T if wanted[0] else None
-    own = {"weight": weight_gradient(x, dy)}
-    return (dx,), {**own, "bias": dy.sum(axis=0)} if bias else own
+    dweight = weight_gradient(x, dy)
+    return (dx,), {"weight": dweight, "bias": np.add.reduce(dy, axis=0)} if bias else {"weight": dweight}
 
 
 def weight_gradient(x: Array, dy: Array) -> Array:

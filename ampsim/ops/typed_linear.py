@@ -52,7 +52,7 @@ def typed_linear_backward(
         if start < stop:
             own = sorted_dy[start:stop]
             np.dot(sorted_x[start:stop].T, own, out=dweight[number])
-            own.sum(axis=0, out=dbias[number])
+            np.add.reduce(own, axis=0, out=dbias[number])
             if sorted_dx is not None:
                 np.matmul(own, parameters["weight"][number].T, out=sorted_dx[start:stop])
     dx = None

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from ampsim.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Instance, Messages
-from ampsim.ir.batch import Batch, Direction, single_rows
+from ampsim.ir.batch import FORWARD, INFERENCE, Batch, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.structure import stack
 from ampsim.ops.table import Array
@@ -236,7 +236,7 @@ class ControllerCore:
     def _inject(self, instances: Mapping[int, Instance], copy: int) -> list[ControllerAction]:
         """Send the messages of some instances, by their keys, to a copy of the graph; those of one input together."""
         training = self.split == TRAIN
-        direction = Direction.FORWARD if training else Direction.INFERENCE
+        direction = FORWARD if training else INFERENCE
         keys = list(instances)
         actions: list[ControllerAction] = []
         if self._structured[copy]:

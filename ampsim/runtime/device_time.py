@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, UPDATE, Batch, Direction
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ops.optimizers import Optimizer
 from ampsim.ops.table import Cost
@@ -13,10 +13,10 @@ from ampsim.sim.profile import NOTHING, DeviceProfile
 from ampsim.sim.rates import Way
 
 WAYS: Mapping[Direction, Way] = {
-    Direction.FORWARD: "forward",
-    Direction.BACKWARD: "backward",
-    Direction.INFERENCE: "inference",
-    Direction.UPDATE: "backward",  # taking in a gradient computes nothing but the update
+    FORWARD: "forward",
+    BACKWARD: "backward",
+    INFERENCE: "inference",
+    UPDATE: "backward",  # taking in a gradient computes nothing but the update
 }
 """What a device's measured rates call each direction."""
 

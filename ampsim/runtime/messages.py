@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, Direction, single_rows
+from ampsim.ir.batch import BACKWARD, FORWARD, Batch, Direction, single_rows
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Payload
 from ampsim.ir.structure import StructureBatch
@@ -21,7 +21,7 @@ MESSAGES = "messages"
 ORDER = "order"
 """The kind of a bundle that appends to a device's order of work."""
 
-REPORT = Target(CONTROLLER, 0, Direction.FORWARD)
+REPORT = Target(CONTROLLER, 0, FORWARD)
 """Where loss nodes send their figures."""
 
 _INT64 = np.dtype(np.int64)
@@ -155,7 +155,7 @@ def _expected(target: Target, graph: Graph) -> Payload | None:
     if target == REPORT:
         return _FIGURES
     if target.node == CONTROLLER:
-        known = target.direction is Direction.BACKWARD and 0 <= target.port < len(graph.entries)
+        known = target.direction is BACKWARD and 0 <= target.port < len(graph.entries)
         return () if known else None
     return graph.payload(target)
 

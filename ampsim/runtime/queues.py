@@ -1,6 +1,6 @@
 """What waits at a device, and which of it goes first.
 
-What a replica has learnt goes first (Direction.UPDATE): it takes little time, and is wanted fresh. Then:
+What a replica has learnt goes first (UPDATE): it takes little time, and is wanted fresh. Then:
 
 A message at a time, as in the paper: backward before forward, and among these the oldest instance. A device with
 several layers takes one instance through all of them before it begins the next, which hands it on sooner, keeps fewer
@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
-from ampsim.ir.batch import Batch, Direction, concatenate
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, UPDATE, Batch, Direction, concatenate
 from ampsim.ir.graph import Target
 
 
@@ -66,7 +66,7 @@ class Queues(ABC):
         """What is to be handled next; None if nothing is ready."""
 
 
-_PRECEDENCE = {Direction.UPDATE: 0, Direction.BACKWARD: 1, Direction.FORWARD: 2, Direction.INFERENCE: 2}
+_PRECEDENCE = {UPDATE: 0, BACKWARD: 1, FORWARD: 2, INFERENCE: 2}
 
 _BEFORE_ALL_WAVES = -1
 """The wave of what replicas have learnt: it belongs to none of this device."""
@@ -84,23 +84,20 @@ class SingleMessages(Queues):
         return bool(self._heap)
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
-        self.messages += len(batch)
-        self._push(target, batch, entry, next(self._arrivals))
+        self.messages += len(batch.rows)
+        place = _PRECEDENCE[target.direction]
+        heappush(self._heap, (place, batch.states.item(0), next(self._arrivals), target, batch, entry))
 
     def take(self) -> Taken | None:
         """The most urgent message; None if nothing waits."""
         if not self._heap:
             return None
-        _, _, arrival, target, batch, entry = heappop(self._heap)
-        if len(batch) > 1:
+        place, _, arrival, target, batch, entry = heappop(self._heap)
+        if len(batch.rows) > 1:
             batch, rest = batch.split(1)
-            self._push(target, rest, entry, arrival)
+            heappush(self._heap, (place, rest.states.item(0), arrival, target, rest, entry))
         self.messages -= 1
         return Taken(target, batch, [(entry, 1)])
-
-    def _push(self, target: Target, batch: Batch, entry: Entry, arrival: int) -> None:
-        place = _PRECEDENCE[target.direction]
-        heappush(self._heap, (place, batch.states.item(0), arrival, target, batch, entry))
 
 
 class _Port:
@@ -169,12 +166,12 @@ class Waves(Queues):
         self.messages += len(batch)
 
     def _wave_of(self, target: Target, batch: Batch) -> int:
-        if target.direction is Direction.UPDATE:
+        if target.direction is UPDATE:
             return _BEFORE_ALL_WAVES
         return batch.states.item(0) // self._wave if self._waves else 0
 
     def _place(self, target: Target) -> _Place:
-        backward = target.direction is Direction.BACKWARD
+        backward = target.direction is BACKWARD
         rank = self._ranks[target.node]
         place = backward == self._waves, -rank if backward else rank, target.direction, target.port
         self._places[target] = place

@@ -16,12 +16,16 @@ class Staleness:
     total: int = 0
     maximum: int = 0
 
-    def add(self, staleness: Array) -> None:
-        """Count `staleness int64[n]`, an entry per gradient."""
-        entries = staleness.tolist()
-        self.gradients += len(entries)
-        self.total += sum(entries)
-        self.maximum = max(self.maximum, max(entries))
+    def add(self, gradients: int, staleness: int | Array) -> None:
+        """Count so many gradients, of one staleness or of `staleness int64[gradients]`."""
+        self.gradients += gradients
+        if isinstance(staleness, int):
+            self.total += gradients * staleness
+            if staleness > self.maximum:
+                self.maximum = staleness
+        else:
+            self.total += int(staleness.sum())
+            self.maximum = max(self.maximum, int(staleness.max()))
 
     def merge(self, other: Staleness) -> None:
         """Add another count to this one."""
@@ -89,7 +93,10 @@ class WorkCounts:
 
     def node(self, name: str) -> NodeCounts:
         """The counts of a node, made on first use."""
-        return self.nodes.setdefault(name, NodeCounts())
+        counts = self.nodes.get(name)
+        if counts is None:
+            counts = self.nodes[name] = NodeCounts()
+        return counts
 
     @property
     def updates(self) -> int:

@@ -127,7 +127,7 @@ def test_what_is_not_pinned_is_told(change: dict[str, Any], told: str | None) ->
 
 
 def test_a_process_whose_numpy_has_loaded_unpinned_is_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    if any(library["architecture"] == "Nehalem" for library in threadpool_info()):
+    if any(library.get("architecture") == "Nehalem" for library in threadpool_info()):
         monkeypatch.setattr(blas, "record", lambda _: {**PINNED, "blas": []})
     portable.require("native")
     with pytest.raises(portable.NotPinned, match="before NumPy loads") as caught:

@@ -22,8 +22,8 @@ def copy_of(counts: WorkCounts) -> WorkCounts:
 
 def test_staleness_counts_each_gradient():
     staleness = Staleness()
-    staleness.add(np.array([0, 3, 1]))
-    staleness.add(np.array([2]))
+    staleness.add(3, np.array([0, 3, 1]))
+    staleness.add(1, 2)
     assert (staleness.gradients, staleness.total, staleness.maximum, staleness.mean) == (4, 6, 3, 1.5)
 
 
