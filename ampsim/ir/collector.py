@@ -18,7 +18,8 @@ _TRUE = np.array([True])
 class Full(NamedTuple):
     """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order.
 
-    `last int64[g]` is the number, in the batch that came last, of a message of each group.
+    `last int64[g]` is the number, in the batch that came last, of a message of each group. `came int64[members]` numbers
+    the members in the order in which they came, if all came in one batch; else it has zeros.
     """
 
     keys: list[int]
@@ -26,6 +27,7 @@ class Full(NamedTuple):
     rows: Array
     batch: Batch
     last: Array
+    came: Array
 
 
 class Collector:
@@ -74,7 +76,7 @@ class Collector:
             raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}")
         if at_once:
             in_order = batch.select(order) if np.count_nonzero(order[1:] < order[:-1]) else batch
-            return _full(groups, members, in_order, order[first])
+            return _full(groups, members, in_order, order[first], order)
         try:
             self._put(np.repeat(begins, came) + places, batch, order)
         except DuplicateState:
@@ -85,7 +87,8 @@ class Collector:
         ends = np.cumsum(members)
         numbers = np.arange(int(ends[-1])) + np.repeat(begins[complete] - (ends - members), members)
         rows, (states, *payload) = self._take(numbers)
-        return _full(groups[complete], members, Batch(states, rows, tuple(payload)), order[first[complete]])
+        together = Batch(states, rows, tuple(payload))
+        return _full(groups[complete], members, together, order[first[complete]], np.zeros_like(numbers))
 
     def _count(self, groups: list[int], members: list[int], came: list[int]) -> tuple[Array, Array]:
         """Note how many members of each group have come; the groups' first numbers, and which are complete now."""
@@ -187,7 +190,6 @@ class _Slots:
 _TWO_AT_ONE_PLACE = "each member of a group must have a place of its own"
 
 
-def _full(groups: Array, members: Array, batch: Batch, last: Array) -> Full:
-    if are_single(batch.rows):
-        return Full(groups.tolist(), members, members, batch, last)
-    return Full(groups.tolist(), members, np.add.reduceat(batch.rows, np.cumsum(members) - members), batch, last)
+def _full(groups: Array, members: Array, batch: Batch, last: Array, came: Array) -> Full:
+    rows = members if are_single(batch.rows) else np.add.reduceat(batch.rows, np.cumsum(members) - members)
+    return Full(groups.tolist(), members, rows, batch, last, came)

@@ -111,15 +111,19 @@ class Group(Node):
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         schema = self._spec.schema
         if direction is BACKWARD:
-            _, (states, rows), _ = self._members.take(schema.keys(batch.states))
-            return Answer([Emission(direction, 0, self._spec.home(0, Batch(states, rows, batch.payload)))])
+            _, (states, rows, came), _ = self._members.take(schema.keys(batch.states))
+            home = self._spec.home(0, Batch(states, rows, batch.payload))
+            if np.count_nonzero(came[1:] < came[:-1]):
+                # As they came: whoever sent them finds what it has kept of them as it was put.
+                home = home.select(came.argsort(kind="stable"))
+            return Answer([Emission(direction, 0, home)])
         found = self._spec.member(batch.states, self._structures.of(batch.states))
         groups, places, counts = members_of(found, batch, schema, "member")
         full = self._collector.add(schema.packed(groups), places, counts, batch)
         if full is None:
             return Answer()
         if direction is FORWARD:
-            self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows))
+            self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows, full.came))
         return Answer([Emission(direction, 0, Batch(groups[full.last], full.rows, full.batch.payload))])
 
 

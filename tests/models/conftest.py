@@ -285,16 +285,17 @@ def _small(name: str) -> Small:
             instance = st.builds(lists, st.integers(1, 5), st.integers(1, 3), seeds)
         case "tree_lstm":
             data, options, instance = words, {"embedding": 2, "hidden": 3}, st.builds(tree, shapes, seeds)
-        case "ggsnn, node_selection":
+        case "ggsnn, node_selection" | "ggsnn, maps together":
             data = DataSpec({"annotation": ArraySpec((1,)), "answer": INTEGERS}, 0, 1, fields, sizes)
             options, instance = {"hidden": 3, "steps": 2, "readout": "node_selection"}, graphs("answer")
+            options |= {"edge_maps": "together"} if name == "ggsnn, maps together" else {}
         case _:
             data = DataSpec({"annotation": ArraySpec((ELEMENTS,)), "dipole": ArraySpec((1,))}, 0, 1, fields, sizes)
             options, instance = {"hidden": 3, "steps": 2, "readout": "gated_sum"}, graphs("dipole")
     return Small(name, find_model(name.partition(",")[0])(data, **options), data, instance)
 
 
-DYNAMIC = ["rnn", "tree_lstm", "ggsnn, node_selection", "ggsnn, gated_sum"]
+DYNAMIC = ["rnn", "tree_lstm", "ggsnn, node_selection", "ggsnn, maps together", "ggsnn, gated_sum"]
 
 
 @pytest.fixture(scope="session", params=DYNAMIC)

@@ -252,7 +252,11 @@ def graph_network(xp, p, instance, steps):
     for _ in range(steps):
         incoming = [xp.row(np.zeros(units)) for _ in nodes]
         for source, target, kind in edges:
-            incoming[target] = incoming[target] + affine(p, f"edge{kind}", nodes[source])
+            if "edge.weight" in p:
+                mapped = nodes[source] @ p["edge.weight"][kind] + p["edge.bias"][kind]
+            else:
+                mapped = affine(p, f"edge{kind}", nodes[source])
+            incoming[target] = incoming[target] + mapped
         for node, (a, h) in enumerate(zip(incoming, list(nodes), strict=True)):
             update, reset = (xp.sigmoid(gate) for gate in blocks(affine(p, "gru", xp.cat([a, h])), units))
             ah = xp.cat([a, reset * h])
@@ -286,6 +290,7 @@ REFERENCES = {
     "rnn": rnn,
     "tree_lstm": tree_lstm,
     "ggsnn, node_selection": select_node,
+    "ggsnn, maps together": select_node,
     "ggsnn, gated_sum": predict_dipole,
 }
 

@@ -51,8 +51,8 @@ def test_a_leaf_is_the_formula_of_its_paper(rows, inputs, units, seed):
     for row in range(rows):
         i, o, u = (columns(f, x[row], p, block, units) for block, f in enumerate((sigmoid, sigmoid, tanh)))
         expected = [i[k] * u[k] for k in range(units)]
-        np.testing.assert_allclose(c[row], expected, rtol=1e-12)
-        np.testing.assert_allclose(h[row], [o[k] * tanh(expected[k]) for k in range(units)], rtol=1e-12)
+        np.testing.assert_allclose(c[row], expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(h[row], [o[k] * tanh(expected[k]) for k in range(units)], rtol=1e-12, atol=1e-14)
 
 
 @given(small, small, st.integers(0, 100))
