@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from annotated_types import Gt
 from numpy.typing import NDArray
 
 from ampsim.data.babi_text import Story, read_stories
-from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split, Structure
+from ampsim.data.dataset import TEST, TRAIN, VALIDATION, DataSpec, Instance, Messages, Split
 from ampsim.data.edges import graph_structure
 from ampsim.errors import DataError
 from ampsim.ops.table import ArraySpec
@@ -23,15 +22,7 @@ from ampsim.ops.table import ArraySpec
 TRAIN_FILE = Path(__file__).with_name("babi15-train.txt.gz")
 TEST_FILE = Path(__file__).with_name("babi15-test.txt.gz")
 IS, FEAR, IS_REVERSED, FEAR_REVERSED = range(4)
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A story's graph, and the nodes that are asked about and that are the answer."""
-
-    structure: Structure
-    asked: int
-    answer: int
+ANSWER_FIELDS = np.zeros((1, 2), np.int64)
 
 
 class Babi15:
@@ -73,10 +64,10 @@ class Babi15:
         order = np.arange(len(questions))
         if split == TRAIN:
             order = np.random.default_rng([self._seed, 1, epoch]).permutation(order)
-        return _instances(questions, order)
+        return (questions[index] for index in order.tolist())
 
     @cached_property
-    def _questions(self) -> dict[str, list[_Question]]:
+    def _questions(self) -> dict[str, list[Instance]]:
         stories = read_stories(TRAIN_FILE)
         held_out, rest = list[Story](), list[Story]()
         missing = self._validation
@@ -95,7 +86,7 @@ class Babi15:
         }
 
 
-def _questions(story: Story) -> list[_Question]:
+def _questions(story: Story) -> list[Instance]:
     """The questions of a story; they share its graph, in which every node has an edge, and so its reverse, too."""
     nodes = story.nodes
     edges = list[tuple[int, int, int]]()
@@ -104,20 +95,23 @@ def _questions(story: Story) -> list[_Question]:
             edges += [(nodes[what], forward, nodes[other]), (nodes[other], backward, nodes[what])]
     source, kind, target = np.array(sorted(edges), np.int64).T.copy()
     structure = graph_structure(len(nodes), source, target, kind)
-    return [_Question(structure, nodes[name], nodes[answer]) for name, answer in story.questions]
+    n = len(nodes)
+    fields, ones = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1), np.ones(n, np.int64)
+    return [
+        Instance(
+            {
+                "annotation": Messages((_one_at(nodes[name], n, np.float32)[:, None],), fields, ones),
+                "answer": Messages((_one_at(nodes[answer], n, np.int64),), ANSWER_FIELDS),
+            },
+            size=1,
+            structure=structure,
+        )
+        for name, answer in story.questions
+    ]
 
 
-def _instances(questions: list[_Question], order: NDArray[np.int64]) -> Iterator[Instance]:
-    """An instance for each question of `order`; questions of as many nodes share their fields."""
-    shared: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-    one_field = np.zeros((1, 2), np.int64)
-    for question in (questions[index] for index in order.tolist()):
-        n = int(question.structure["nodes"][0])
-        if n not in shared:
-            shared[n] = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1), np.ones(n, np.int64)
-        fields, ones = shared[n]
-        annotation, answer = np.zeros((n, 1), np.float32), np.zeros(n, np.int64)
-        annotation[question.asked] = 1
-        answer[question.answer] = 1
-        inputs = {"annotation": Messages((annotation,), fields, ones), "answer": Messages((answer,), one_field)}
-        yield Instance(inputs, size=1, structure=question.structure)
+def _one_at(place: int, length: int, dtype: type[np.float32 | np.int64]) -> NDArray[np.float32 | np.int64]:
+    """Zeros, but 1 at one place."""
+    found = np.zeros(length, dtype)
+    found[place] = 1
+    return found

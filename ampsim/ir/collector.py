@@ -18,8 +18,8 @@ _TRUE = np.array([True])
 class Full(NamedTuple):
     """Groups that are complete: `members int64[g]` and `rows int64[g]` of each, and all members in order.
 
-    `last int64[g]` is the number, in the batch that came last, of a message of each group. `came int64[members]` numbers
-    the members in the order in which they came, if all came in one batch; else it has zeros.
+    `last int64[g]` is the number, in the batch that came last, of a message of each group. `came int64[members]`
+    numbers the members in the order in which they came, if all came in one batch; else it has zeros.
     """
 
     keys: list[int]

@@ -40,10 +40,16 @@ class StructureBatch(NamedTuple):
 
 def stack(structures: Mapping[int, Structure]) -> StructureBatch:
     """The structures of some instances in one."""
-    names = tuple(dict.fromkeys(name for structure in structures.values() for name in structure))
-    arrays = [[structure.get(name) for name in names] for structure in structures.values()]
-    lengths = [[-1 if array is None else len(array) for array in row] for row in arrays]
-    values = [array for row in arrays for array in row if array is not None]
+    kinds = set(map(tuple, structures.values()))
+    if len(kinds) == 1:  # all have the same arrays, as those of one data set do
+        (names,) = kinds
+        values = [array for structure in structures.values() for array in structure.values()]
+        lengths = list(map(len, values))
+    else:
+        names = tuple(dict.fromkeys(name for structure in structures.values() for name in structure))
+        arrays = [structure.get(name) for structure in structures.values() for name in names]
+        lengths = [-1 if array is None else len(array) for array in arrays]
+        values = [array for array in arrays if array is not None]
     return StructureBatch(
         names,
         np.array(list(structures), np.int64),

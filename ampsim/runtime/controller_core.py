@@ -95,6 +95,7 @@ class ControllerCore:
         follows: bool = False,
     ) -> None:
         self._plan, self._graph, self._placement, self._dataset = plan, graph, placement, dataset
+        self._wave = plan.wave
         self._follows = follows
         self._known: deque[int] = deque()
         self._devices = frozenset(placement.values())
@@ -209,17 +210,16 @@ class ControllerCore:
             self._left -= size
             first, self._next_key = self._next_key, self._next_key + size
             actions.append(Injected(size))
-            for copy in range(self._graph.copies):
-                mine = {
-                    key: instance for key, instance in enumerate(instances, start=first) if self._copy_of(key) == copy
-                }
-                if mine:
-                    actions += self._inject(mine, copy)
+            of_copies: dict[int, dict[int, Instance]] = {}
+            for key, instance in enumerate(instances, start=first):
+                of_copies.setdefault(self._copy_of(key), {})[key] = instance
+            for copy in sorted(of_copies):
+                actions += self._inject(of_copies[copy], copy)
         return actions
 
     def _copy_of(self, key: int) -> int:
         """The copy of the graph that answers an instance: they take turns, wave by wave."""
-        return key // self._plan.wave % self._graph.copies
+        return key // self._wave % self._graph.copies
 
     def _next_injection(self) -> int:
         """How many instances are to be injected together now; 0 if none."""
@@ -228,9 +228,9 @@ class ControllerCore:
         if self._follows:
             # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
             return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
-        if plan.wave == 1:
+        if self._wave == 1:
             return min(free, self._left)
-        size = min(plan.wave, self._left)
+        size = min(self._wave, self._left)
         return size if free >= size else 0
 
     def _inject(self, instances: Mapping[int, Instance], copy: int) -> list[ControllerAction]:
