@@ -21,6 +21,8 @@ from ampsim.runtime.spec import Choice, ClusterSpec
 from ampsim.sim.placement import balance
 from ampsim.sim.profile import DeviceProfile
 
+TOGETHER = {"edge_maps": "together"}
+
 TYPICAL = DeviceProfile("typical", "", compute=1e11, memory_bandwidth=2e10, memory=1e9, overhead=4e-5)
 """By what a workload's nodes are spread over two devices: roughly will do."""
 
@@ -124,9 +126,11 @@ def workloads() -> Iterator[Workload]:
         for hidden in (100, 20):
             graph = {"hidden": hidden, "steps": 4}
             yield Workload("ggsnn", graph, molecules, examples, "adam", 64, keys, at_once)
+    yield Workload("ggsnn", {"hidden": 100, "steps": 4} | TOGETHER, molecules, 400, "adam", 64, 60, 20)
     small = {"hidden": 5, "steps": 2, "readout": "node_selection"}
     for keys, at_once, examples in ((60, 20, 2400), (4, 1, 50)):
         yield Workload("ggsnn", small, _questions, examples, "adam", 50, keys, at_once)
+        yield Workload("ggsnn", small | TOGETHER, _questions, examples // 2, "adam", 50, keys, at_once)
 
 
 def quick_workloads() -> Iterator[Workload]:

@@ -26,7 +26,7 @@ from ampsim.runtime.schedule import Order
 from ampsim.runtime.spec import ClusterSpec
 
 ORDERS, INDEX = "orders", "index.json"
-RULES = 2
+RULES = 3
 """By what rules devices take turns: higher by one when they handle otherwise what they take off their queues."""
 _HEADER = struct.Struct("<III")
 _NUMBER = 1  # the column of parts that counts up

@@ -257,8 +257,7 @@ class SimulatedCluster(Cluster):
         """All that happens at the next time at which something happens; then every device that can begins a turn."""
         agenda = self._agenda
         self._time_s = now_s = agenda.next_s
-        while agenda and agenda.next_s == now_s:
-            what = agenda.take()
+        while (what := agenda.take(now_s)) is not None:
             if isinstance(what, Transfer):
                 self._arrive(what)
             elif isinstance(what, Ongoing):

@@ -34,9 +34,10 @@ class Agenda:
         """When the next thing happens. Raises IndexError if nothing is to."""
         return self._heap[0][0]
 
-    def take(self) -> Any:
-        """What happens next."""
-        return heappop(self._heap)[2]
+    def take(self, time_s: float) -> Any:
+        """What happens next, if it does at `time_s`; else None."""
+        heap = self._heap
+        return heappop(heap)[2] if heap and heap[0][0] == time_s else None
 
 
 @dataclass(slots=True)
