@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_memory_is_measured_in_every_process_of_a_run() -> None:
     script = ROOT / "benchmarks" / "memory" / "measure.py"
     run = ["babi15-ggsnn", "--set=data.limit=600", "--set=training.epochs=5", "--set=training.stop_at={}"]
-    command = [sys.executable, str(script), "--interval=0.1", "--warm=600", "--steps=2", "--", *run]
+    command = [sys.executable, str(script), "--interval=0.02", "--warm=600", "--steps=2", "--", *run]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
