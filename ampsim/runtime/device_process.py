@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ampsim import blas, portable
-from ampsim.ir.batch import UPDATE
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.runtime.device_core import DeviceCore, NodeFailed
 from ampsim.runtime.device_events import (
@@ -62,12 +61,6 @@ from ampsim.runtime.wire import Bundle, Packet, WireError
 PARENT_CHECK_S = 0.5
 HANDSHAKE_S = 120.0
 
-LOOK_S = 2e-4
-"""How long a device with work goes on before it looks again for what has come: a look takes as long as a small turn."""
-
-HOLD_S = 1e-3
-"""How long it may hold back what nobody waits for, so that it takes fewer bundles."""
-
 
 def main(arguments: list[str]) -> int:
     """Run one device until the controller says goodbye; 0, or 1 if it failed (the controller has been told why)."""
@@ -106,8 +99,6 @@ class DeviceProcess:
         self._parent = os.getppid()
         self._meter = Meter()
         self._outbox: dict[str, list[Packet]] = defaultdict(list)
-        self._urgent: set[str] = set()
-        self._looked_s = self._flushed_s = 0.0
         self._came: dict[str, OnTheWay] = defaultdict(OnTheWay)
         self._finished = False
         self._graph: Graph
@@ -131,12 +122,8 @@ class DeviceProcess:
             meter.switch(Activity.IDLE)
             left = self._spec.log_interval_s - meter.interval_s
             socket.wait(min(max(left, 0.0), PARENT_CHECK_S))
-        if not core.has_work or meter.switched_s - self._looked_s >= LOOK_S:
-            self._looked_s = meter.switched_s
-            meter.switch(Activity.RECEIVE)
-            began_s = self._take_in(socket.receive())
-        else:
-            began_s = meter.switch(Activity.BUSY)
+        meter.switch(Activity.RECEIVE)
+        began_s = self._take_in(socket.receive())
         if core.has_work:
             actions = core.handle(Turn())
             ended_s = meter.switch(Activity.SEND)
@@ -238,8 +225,6 @@ class DeviceProcess:
             match action:
                 case Send(device, target, batch):
                     self._outbox[device].append(to_packet(target, batch))
-                    if device != CONTROLLER and target.direction is not UPDATE:
-                        self._urgent.add(device)
                 case Report(batch):
                     self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
                 case Handled():
@@ -254,17 +239,10 @@ class DeviceProcess:
                     self._socket.send(CONTROLLER, Bundle("parameters", name, None, parameter_packets(values)))
 
     def _flush(self) -> None:
-        """One bundle to each peer that waits for what there is for it; to the others when there is time, or HOLD_S on.
-
-        Another device waits for messages ahead and back. What comes home makes room for another instance, and what a
-        replica has learnt is of use at its next: while there is work, it goes along with what comes next.
-        """
-        now_s, peers = self._meter.switched_s, self._urgent
-        if not self._core.has_work or now_s - self._flushed_s >= HOLD_S:
-            peers, self._flushed_s = set(self._outbox), now_s
-        for peer in [peer for peer in self._outbox if peer in peers]:
-            self._socket.send(peer, Bundle(MESSAGES, self._socket.name, None, self._outbox.pop(peer), now_s))
-        self._urgent.clear()
+        """One bundle to each peer that there is something for."""
+        for peer, packets in self._outbox.items():
+            self._socket.send(peer, Bundle(MESSAGES, self._socket.name, None, packets, self._meter.switched_s))
+        self._outbox.clear()
 
     def _send_interval(self) -> None:
         socket = self._socket
