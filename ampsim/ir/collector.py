@@ -60,23 +60,23 @@ class Collector:
         whose members do not agree how many they are, and for one that has two at one place or one at no place.
         """
         order = np.lexsort((places, keys))
-        keys, places, counts = keys[order], places[order], counts[order]
+        sorted_already = not np.count_nonzero(order[1:] < order[:-1])
+        if not sorted_already:
+            keys, places, counts = keys[order], places[order], counts[order]
         first = np.flatnonzero(np.concatenate((_TRUE, keys[1:] != keys[:-1])))
         came = np.append(first[1:], len(keys)) - first
         groups, members = keys[first], counts[first]
         if np.count_nonzero(counts != np.repeat(members, came)):
             raise ValueError(f"the members of a group do not agree how many they are: {np.unique(counts).tolist()}")
+        # Where all of each group is here, each place once, nothing has to be kept.
+        whole = not self._groups and not np.count_nonzero(came != members)
+        if whole and not np.count_nonzero(places != np.arange(len(keys)) - np.repeat(first, came)):
+            return _full(groups, members, batch if sorted_already else batch.select(order), order[first], order)
         if np.count_nonzero((places < 0) | (places >= counts)):
             raise ValueError(f"a member of a group of {counts.tolist()} has the place {places.tolist()}")
-        at_once = not self._groups and not np.count_nonzero(came != members)
-        begins, complete = (
-            (members, members) if at_once else self._count(groups.tolist(), members.tolist(), came.tolist())
-        )
+        begins, complete = self._count(groups.tolist(), members.tolist(), came.tolist())
         if np.count_nonzero((keys[1:] == keys[:-1]) & (places[1:] == places[:-1])):
             raise ValueError(f"{_TWO_AT_ONE_PLACE}: {places.tolist()}")
-        if at_once:
-            in_order = batch.select(order) if np.count_nonzero(order[1:] < order[:-1]) else batch
-            return _full(groups, members, in_order, order[first], order)
         try:
             self._put(np.repeat(begins, came) + places, batch, order)
         except DuplicateState:

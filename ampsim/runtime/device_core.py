@@ -87,6 +87,7 @@ class DeviceCore:
         shared = graph.sharing
         self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
         self._to_hand_out: HandOut | None = None
+        self._learnt: list[DeviceAction] = []
         self._light = {(spec.name, direction) for spec in specs for direction in spec.light(max_batch > 1)}
         self._max_batch, self._clock = max_batch, clock
         self._awaiting: dict[Target, bool] = {}
@@ -221,7 +222,8 @@ class DeviceCore:
         """Handle what is most urgent, and what comes of it for light nodes of this device, in the order it was made.
 
         A batch that is too large to be handled as one goes into the queue, which splits it. Memory is what is kept
-        between turns: a batch that is handled in the turn that made it is not queued.
+        between turns: a batch that is handled in the turn that made it is not queued. What nodes have learnt on the way
+        back leaves together, when that is done: nobody waits for it, and a bundle for each would take longer.
         """
         try:
             taken = self._queues.take()
@@ -251,7 +253,8 @@ class DeviceCore:
                 way = self._ways.get((node, direction, port)) or self._way(node, direction, port)
                 destination, device, light = way
                 if device != self.name:
-                    actions.append(Send(device, destination, messages))
+                    send = Send(device, destination, messages)
+                    (self._learnt if direction is UPDATE else actions).append(send)
                 elif light and len(messages.rows) <= self._max_batch and len(done) + len(at_once) < MOST_AT_ONCE:
                     at_once.append((destination, messages))
                 else:
@@ -262,6 +265,10 @@ class DeviceCore:
             if self._clock is not None:
                 began.append(self._clock())
         self._note_memory(self._counts)
+        ahead = taken.target.direction is not BACKWARD
+        if self._learnt and (ahead or not self._queues.ready):
+            actions += self._learnt
+            self._learnt = []
         if taken.target.direction is UPDATE:
             actions += self._hand_out()
         return actions

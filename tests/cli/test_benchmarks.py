@@ -51,7 +51,7 @@ def test_validation_prints_a_row_for_each_placement_and_the_medians(tmp_path: Pa
     kind.write_text((ROOT / "devices/cpu-core.yaml").read_text().replace("kind: cpu-core", "kind: mine"))
     (tmp_path / "mine-network.yaml").write_text("network: {topology: full}")
     script = ROOT / "benchmarks" / "validation" / "measure.py"
-    options = ["--only=babi15-ggsnn", "--limit=40", "--placements=2", "--repeats=1", "--kind", str(kind)]
+    options = ["--only=babi15-ggsnn", "--limit=40", "--placements=2", "--rounds=2", "--kind", str(kind)]
     command = [sys.executable, str(script), *options, "--out", str(tmp_path / "rows")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
     assert done.returncode == 0, done.stderr
