@@ -1,6 +1,6 @@
 """Resident size of every process of a run over time: it must stay flat, however many instances have passed.
 
-Runs `ampsim run` with the given arguments and looks at its processes once a second. Training instances are counted by
+Runs `ampsim run` with the given arguments and looks at its processes once a second (`--interval`). Training instances are counted by
 the times in metrics.jsonl, as if they came at an even pace within an epoch.
 """
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 MIB = 2**20
+LOG_INTERVAL_S = 0.1
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
 
 def sample(arguments: list[str], out: Path, interval_s: float) -> dict[str, list[tuple[float, int]]]:
     """Of each process of the run: seconds on the run's clock, to the interval, and resident bytes."""
-    command = [sys.executable, "-m", "ampsim", "run", *arguments, "--set=cluster.log_interval=1 s"]
+    command = [sys.executable, "-m", "ampsim", "run", *arguments, f"--set=cluster.log_interval={LOG_INTERVAL_S} s"]
     zero = None
     samples: dict[str, list[tuple[float, int]]] = {}
     with subprocess.Popen([*command, f"--out={out}", "--quiet"], stdout=sys.stderr) as run:
@@ -57,7 +58,7 @@ def sample(arguments: list[str], out: Path, interval_s: float) -> dict[str, list
             if zero is None:
                 # The first line of a device's log comes a log interval after the clock began.
                 logged = any(file.stat().st_size for file in out.glob("devices/*.jsonl"))
-                zero = monotonic() - 1 if logged else None
+                zero = monotonic() - LOG_INTERVAL_S if logged else None
                 continue
             for process in [controller, *controller.children(recursive=True)]:
                 try:
