@@ -1,7 +1,7 @@
 """Resident size of every process of a run over time: it must stay flat, however many instances have passed.
 
-Runs `ampsim run` with the given arguments and looks at its processes once a second (`--interval`). Training instances are counted by
-the times in metrics.jsonl, as if they came at an even pace within an epoch.
+Runs `ampsim run` with the given arguments and looks at its processes once a second (`--interval`). Training instances
+are counted by the times in metrics.jsonl, as if they came at an even pace within an epoch.
 """
 
 from __future__ import annotations
