@@ -13,7 +13,7 @@ from ampsim.ir.check import structural_problems
 from ampsim.ir.fan import Children, FlatmapSpec, GroupSpec, Member, RowState, UngroupSpec
 from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loss import LossSpec
-from ampsim.ir.node import NodeSpec, Payload
+from ampsim.ir.node import NodeSpec, Payload, gradients_of
 from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
 from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import Structures
@@ -195,10 +195,16 @@ class GraphBuilder:
         )
         return self._ports(routed, ports)
 
-    def group(self, name: str, wire: Wire, member: Member) -> Wire:
-        """Group: the messages of a group, stacked; `member` says which group, at which place, of how many."""
+    def group(self, name: str, wire: Wire, member: Member, sums: bool = False) -> Wire:
+        """Group: the messages of a group, stacked, or with `sums` added up, if each has one row of floats.
+
+        `member` says which group, at which place, of how many.
+        """
+        if sums and wire.payload is not None and gradients_of(wire.payload) != wire.payload:
+            found = ", ".join(map(str, wire.payload))
+            self._problems.append(f"{name}: a Group adds up floats, and {wire.port.node} brings {found}")
         return self._route(
-            name, (wire,), lambda payload, wanted: GroupSpec(name, (payload,), wanted, self.schema, member)
+            name, (wire,), lambda payload, wanted: GroupSpec(name, (payload,), wanted, self.schema, member, sums)
         )
 
     def ungroup(self, name: str, wire: Wire, row_state: RowState) -> Wire:

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from ampsim.ir.batch import BACKWARD, FORWARD, Batch, Direction, are_single, single_rows, total_rows
-from ampsim.ir.collector import Collector
+from ampsim.ir.collector import Collector, Full
 from ampsim.ir.node import (
     AHEAD,
     ALL_DIRECTIONS,
@@ -28,7 +28,7 @@ from ampsim.ir.routing import Select
 from ampsim.ir.state import StateSchema, check_numbers
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import Structures, StructureTable
-from ampsim.ops.segments import segment_sums
+from ampsim.ops.segments import segment_sums, sum_rows_cost
 from ampsim.ops.table import Array, ArraySpec, Cost
 
 LABELS = ArraySpec((), "int64")
@@ -70,9 +70,13 @@ def members_of(found: Array, batch: Batch, schema: StateSchema, source: str) -> 
 @final
 @dataclass(frozen=True)
 class GroupSpec(RoutingSpec):
-    """Collects the messages of a group, and sends them on as one, their rows stacked in the order of their places."""
+    """Collects the messages of a group, and sends them on as one, their rows stacked in the order of their places.
+
+    With `sums`, it is the sum of their rows instead, of which each message has one.
+    """
 
     member: Member
+    sums: bool = False
 
     @property
     def needs_structure(self) -> bool:
@@ -85,6 +89,11 @@ class GroupSpec(RoutingSpec):
     @property
     def outputs(self) -> tuple[Payload, ...]:
         return (self.inputs[0],)
+
+    def cost(self, rows: int) -> tuple[Cost, Cost]:
+        """Without sums none; with them that of `sum_rows`, of each array."""
+        costs = [sum_rows_cost(rows, array) for array in self.inputs[0] if self.sums]
+        return sum((forward for forward, _ in costs), Cost()), sum((backward for _, backward in costs), Cost())
 
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
         return Group(self, setup, structures)
@@ -111,12 +120,15 @@ class Group(Node):
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
         schema = self._spec.schema
         if direction is BACKWARD:
-            _, (states, rows, came), _ = self._members.take(schema.keys(batch.states))
-            home = self._spec.home(0, Batch(states, rows, batch.payload))
+            members, (states, rows, came), _ = self._members.take(schema.keys(batch.states))
+            payload = batch.payload
+            if self._spec.sums:
+                payload = tuple(np.repeat(array, members, axis=0) for array in payload)
+            home = self._spec.home(0, Batch(states, rows, payload))
             if np.count_nonzero(came[1:] < came[:-1]):
                 # As they came: whoever sent them finds what it has kept of them as it was put.
                 home = home.select(came.argsort(kind="stable"))
-            return Answer([Emission(direction, 0, home)])
+            return Answer([Emission(direction, 0, home)], rows=len(states) if self._spec.sums else 0)
         found = self._spec.member(batch.states, self._structures.of(batch.states))
         groups, places, counts = members_of(found, batch, schema, "member")
         full = self._collector.add(schema.packed(groups), places, counts, batch)
@@ -124,7 +136,17 @@ class Group(Node):
             return Answer()
         if direction is FORWARD:
             self._members.put(full.keys, full.members, (full.batch.states, full.batch.rows, full.came))
+        if self._spec.sums:
+            return self._sum(direction, groups[full.last], full)
         return Answer([Emission(direction, 0, Batch(groups[full.last], full.rows, full.batch.payload))])
+
+    def _sum(self, direction: Direction, groups: Array, full: Full) -> Answer:
+        if not are_single(full.batch.rows) and np.count_nonzero(full.batch.rows != 1):
+            most = int(full.batch.rows.max())
+            raise ValueError(f"a Group that sums takes messages of one row, and one has {most}: sum them before")
+        sums = tuple(segment_sums(array, full.members) for array in full.batch.payload)
+        together = Batch(groups, single_rows(len(groups)), sums)
+        return Answer([Emission(direction, 0, together)], rows=len(full.batch))
 
 
 Home = tuple[Array, Array, Array, Batch]

@@ -36,7 +36,7 @@ def ggsnn(
                                       \\- all - readout - loss
 
     Each type of edge has a linear map: `apart`, so that devices can share them, or `together` in one node, `edge`, in
-    place of by_type to any_type, which takes all edges in one go. The first weights are the same.
+    place of by_type to any_type, which takes all edges in one go; and `into` sums. The first weights are the same.
     """
     graph = GraphBuilder(data.inputs, data.fields)
     start = graph.transform("start", "pad", graph.input("annotation"), units=hidden)
@@ -55,7 +55,9 @@ def ggsnn(
         by_type = graph.cond("by_type", edges, types, _edge_type, structured=True)
         maps = [graph.transform(f"edge{k}", "linear", wire, units=hidden) for k, wire in enumerate(by_type)]
         mapped = graph.phi("any_type", *maps, origin=_edge_type, structured=True)
-    incoming = graph.transform("sum", "sum_rows", graph.group("into", mapped, _into_node))
+    incoming = graph.group("into", mapped, _into_node, sums=together)
+    if not together:
+        incoming = graph.transform("sum", "sum_rows", incoming)
     # Twice the usual weights: with few steps a state must take up what has come, not keep what it was.
     state = graph.transform("gru", "gru", incoming, here, units=hidden, gain=2.0)
     graph.back(loop, graph.count_up("step", state, "t"))

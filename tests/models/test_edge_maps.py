@@ -40,7 +40,7 @@ def test_together_starts_from_the_weights_of_the_types_apart():
 
 def test_together_has_one_node_in_place_of_those_that_part_the_types():
     apart, together = set(network("apart").nodes), set(network("together").nodes)
-    assert apart - together == {"by_type", "any_type", "edge0", "edge1", "edge2"}
+    assert apart - together == {"by_type", "any_type", "edge0", "edge1", "edge2", "sum"}
     assert together - apart == {"edge"}
 
 
