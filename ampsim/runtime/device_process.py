@@ -222,15 +222,18 @@ class DeviceProcess:
     def _act(self, actions: Iterable[DeviceAction], began_s: float = 0.0, ended_s: float = 0.0) -> None:
         name = self._socket.name
         for action in actions:
+            # The two that are frequent come first, and without a pattern, whose captures take a microsecond.
+            if isinstance(action, Handled):
+                self._spans.add_turn(began_s, ended_s, action)
+                if self._spec.records:
+                    self._order.add(action.target, action.parts)
+                continue
+            if isinstance(action, Send):
+                self._outbox[action.device].append(to_packet(action.target, action.batch))
+                continue
             match action:
-                case Send(device, target, batch):
-                    self._outbox[device].append(to_packet(target, batch))
                 case Report(batch):
                     self._outbox[CONTROLLER].append(to_packet(REPORT, batch))
-                case Handled():
-                    self._spans.add_turn(began_s, ended_s, action)
-                    if self._spec.records:
-                        self._order.add(action.target, action.parts)
                 case EpochEnded(_, shared):
                     self._socket.send(CONTROLLER, Bundle("epoch_ended", name, dict(shared)))
                 case HandedOut(values):

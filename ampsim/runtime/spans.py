@@ -43,9 +43,12 @@ class SpanRecorder:
 
     def add_turn(self, began_s: float, ended_s: float, handled: Handled) -> None:
         """Note the batches of a turn, of which each ended when the next one began."""
-        for work, until_s in zip(handled.batches, (*handled.began, ended_s), strict=True):
-            self.add(began_s, until_s, work.target, work.messages)
+        index, note, batches = self._index, self._spans.append, handled.batches[: self._left]
+        for work, until_s in zip(batches, (*handled.began, ended_s), strict=False):  # there may be no room for all
+            node, _, direction = work.target
+            note((began_s, until_s - began_s, index[node], direction, 0, work.messages))
             began_s = until_s
+        self._left -= len(batches)
 
     def take(self) -> NDArray[np.uint8]:
         """The spans since the last call, as the bytes of SPAN records: `uint8[spans * SPAN.itemsize]`."""
