@@ -68,6 +68,8 @@ class StateSchema:
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""
+        if states.size == 1:
+            return [states.item(0)]
         packed = states[:, 0] if len(self.fields) == 1 else states @ self._weights
         keys: list[int] = packed.tolist()
         return keys

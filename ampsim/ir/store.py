@@ -192,7 +192,9 @@ class RowStore:
         return rows, arrays, block.tag
 
     def _size(self, rows: Array, arrays: Arrays) -> int:
-        size = sum([array.nbytes for array in arrays])
+        size = 0
+        for array in arrays:
+            size += array.nbytes
         if self._message_bytes or self._row_bytes:
             size += self._message_bytes * len(rows) + self._row_bytes * total_rows(rows)
         return size

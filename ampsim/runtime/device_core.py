@@ -88,6 +88,7 @@ class DeviceCore:
         self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
         self._to_hand_out: HandOut | None = None
         self._learnt: list[DeviceAction] = []
+        self._wave, self._learnt_of = wave, 0
         self._light = {(spec.name, direction) for spec in specs for direction in spec.light(max_batch > 1)}
         self._max_batch, self._clock = max_batch, clock
         self._awaiting: dict[Target, bool] = {}
@@ -223,7 +224,7 @@ class DeviceCore:
 
         A batch that is too large to be handled as one goes into the queue, which splits it. Memory is what is kept
         between turns: a batch that is handled in the turn that made it is not queued. What nodes have learnt on the way
-        back leaves together, when that is done: nobody waits for it, and a bundle for each would take longer.
+        back of a wave leaves together, when that is done: a bundle for each would take longer.
         """
         try:
             taken = self._queues.take()
@@ -254,7 +255,11 @@ class DeviceCore:
                 destination, device, light = way
                 if device != self.name:
                     send = Send(device, destination, messages)
-                    (self._learnt if direction is UPDATE else actions).append(send)
+                    if direction is UPDATE:
+                        self._learnt.append(send)
+                        self._learnt_of = self._wave_of(taken.batch)
+                    else:
+                        actions.append(send)
                 elif light and len(messages.rows) <= self._max_batch and len(done) + len(at_once) < MOST_AT_ONCE:
                     at_once.append((destination, messages))
                 else:
@@ -265,13 +270,17 @@ class DeviceCore:
             if self._clock is not None:
                 began.append(self._clock())
         self._note_memory(self._counts)
-        ahead = taken.target.direction is not BACKWARD
-        if self._learnt and (ahead or not self._queues.ready):
-            actions += self._learnt
-            self._learnt = []
+        if self._learnt:
+            on_the_way_back = taken.target.direction is BACKWARD and self._wave_of(taken.batch) == self._learnt_of
+            if not on_the_way_back or not self._queues.ready:
+                actions += self._learnt
+                self._learnt = []
         if taken.target.direction is UPDATE:
             actions += self._hand_out()
         return actions
+
+    def _wave_of(self, batch: Batch) -> int:
+        return int(batch.states.item(0)) // self._wave
 
     def _failed(self, target: Target, batch: Batch, error: BaseException) -> NodeFailed:
         """What to raise from an error of a node."""
@@ -357,6 +366,6 @@ class DeviceCore:
     def _note_memory(self, counts: WorkCounts) -> None:
         if self._cached_bytes > counts.cached_bytes:
             counts.cached_bytes = self._cached_bytes
-        memory = self.memory_bytes
+        memory = self._parameter_bytes + self._cached_bytes + self._queued_bytes
         if memory > counts.peak_memory_bytes:
             counts.peak_memory_bytes = memory

@@ -108,7 +108,8 @@ class Work(NamedTuple):
     updates: int
 
 
-class Handled(NamedTuple):
+@dataclass(slots=True)
+class Handled:
     """Action: note what a turn has just handled: batches in their order, of which the first was taken off the queue.
 
     `parts` are the entries that its messages were of, and `made` those that the turn put into the device's own queues.

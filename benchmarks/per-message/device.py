@@ -5,7 +5,7 @@ from __future__ import annotations
 from work import LEARNING_RATE, MIN_UPDATE_FREQUENCY, WIDTH, measure, np, rows
 
 from ampsim import ArraySpec, GraphBuilder
-from ampsim.ir.batch import Batch, Direction
+from ampsim.ir.batch import Batch, Direction, single_rows
 from ampsim.ir.graph import Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ops.optimizers import sgd
@@ -20,7 +20,7 @@ graph = builder.graph()
 
 FORWARD, BACKWARD = Target("here", 0, Direction.FORWARD), Target("here", 0, Direction.BACKWARD)
 inputs, gradients = rows(64, 1), rows(64, 2)
-one_row = np.ones(1, np.int64)
+one_row = single_rows(1)  # as from the wire
 
 
 def through(messages: int, max_batch: int) -> None:
