@@ -51,7 +51,7 @@ def main() -> None:
     for number in range(1, options.rounds + 1):
         kind = options.kind or options.out / "this-machine.yaml"
         if options.kind is None:
-            others = run([*AMPSIM, "calibrate", "--out", str(kind), *(["--force"] if kind.exists() else [])])
+            others = run([*AMPSIM, "calibrate", "--out", str(kind)])
             print(
                 f"round {number} of {options.rounds}: calibrated; others used {others:.2f} cores meanwhile", flush=True
             )

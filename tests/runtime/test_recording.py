@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampsim.errors import BadInput
-from ampsim.runtime.recording import Recording, encode_injections, encode_order, read_orders
+from ampsim.runtime.recording import RULES, Recording, encode_injections, encode_order, read_orders
 from ampsim.runtime.schedule import Order
 
 DATA = {
@@ -110,7 +110,7 @@ def test_what_cannot_be_replayed_is_told_before_anything_starts(ampsim: Any, run
         lambda broken: edit(broken / "orders" / "index.json", '"d0", "d1"', '"d1", "d0"')
     )
     assert "another version of ampsim" in refused(
-        lambda broken: edit(broken / "orders" / "index.json", '"rules": 2', '"rules": 1')
+        lambda broken: edit(broken / "orders" / "index.json", f'"rules": {RULES}', '"rules": 1')
     )
     assert "only a run that has finished" in refused(
         lambda broken: edit(broken / "summary.json", '"status": "finished"', '"status": "stopped"')
@@ -121,7 +121,7 @@ def test_a_recording_tells_all_that_was_written(tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     orders.mkdir()
     (orders / "index.json").write_text(
-        json.dumps({"processes": ["controller", "d0"], "fingerprint": "", "import_paths": [], "rules": 2})
+        json.dumps({"processes": ["controller", "d0"], "fingerprint": "", "import_paths": [], "rules": RULES})
     )
     (orders / "controller.bin").write_bytes(encode_injections([2, 1]) + encode_injections([5]))
     chunk = Order(np.array([[0, 1]], np.int32), np.array([[0, 7, 3]], np.int32))
