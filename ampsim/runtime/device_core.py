@@ -366,6 +366,6 @@ class DeviceCore:
     def _note_memory(self, counts: WorkCounts) -> None:
         if self._cached_bytes > counts.cached_bytes:
             counts.cached_bytes = self._cached_bytes
-        memory = self._parameter_bytes + self._cached_bytes + self._queued_bytes
+        memory = self.memory_bytes
         if memory > counts.peak_memory_bytes:
             counts.peak_memory_bytes = memory
