@@ -27,6 +27,7 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Home,
     Injected,
+    Injection,
     PassEnded,
     SendStructures,
     TrainingEnded,
@@ -63,7 +64,7 @@ class TimedRun:
 
     intervals: dict[str, list[Interval]]
     controls: list[ControllerSample] = field(default_factory=list)
-    injections: list[int] = field(default_factory=list)
+    injections: list[Injection] = field(default_factory=list)
     sent: dict[str, Handed] = field(default_factory=dict)
 
     def spent_s(self, device: str, activity: str) -> float:
@@ -119,7 +120,7 @@ class _Timed:
         if isinstance(event, Home | Report):
             sent = [(action.target, action.batch) for action in actions if isinstance(action, Send)]
             size = sum(self._graph.size_bytes(*batch) for batch in sent)
-            instances = sum(action.instances for action in actions if isinstance(action, Injected))
+            instances = sum(action.injection.instances for action in actions if isinstance(action, Injected))
             messages = sum(len(batch) for _, batch in sent)
             self._timed.controls.append(ControllerSample(len(event.batch), instances, messages, size, seconds))
         return self._perform(actions, cluster)
@@ -130,8 +131,8 @@ class _Timed:
             match action:
                 case Send() | SendStructures() | DropStructure():
                     deliveries.append(action)
-                case Injected(instances):
-                    self._timed.injections.append(instances)
+                case Injected(injection):
+                    self._timed.injections.append(injection)
                 case EndEpochOnDevices():
                     cluster.end_epoch()
                 case PassEnded():

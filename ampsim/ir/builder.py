@@ -14,6 +14,7 @@ from ampsim.ir.fan import Children, FlatmapSpec, GroupSpec, Member, RowState, Un
 from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload, gradients_of
+from ampsim.ir.parameters import DrawsAs
 from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
 from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import Structures
@@ -78,13 +79,14 @@ class GraphBuilder:
         op: str | Op,
         *inputs: Wire,
         gain: float = 1.0,
-        draws_as: str | tuple[str, ...] | None = None,
+        draws_as: DrawsAs | None = None,
         **options: Any,
     ) -> Wire:
         """A node that applies `op`, a registered name or an `Op`, to the wires' arrays side by side (PPT or NPT).
 
-        Its first parameters are those that the op gives, times `gain`, to a node named `draws_as` if that is given; if
-        it names several, the parameters are theirs one after the other along the first axis.
+        Its first parameters are those that the op gives, times `gain`; to a node named `draws_as` if that is given.
+        If it names several, the parameters are theirs one after the other along the first axis; if it names a
+        `node.parameter` for each parameter, they are those.
         """
         wire = self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
         spec = self._nodes.get(name)
@@ -92,22 +94,26 @@ class GraphBuilder:
             self._nodes[name] = replace(spec, gain=gain, draws_as=draws_as)
         return wire
 
-    def replicated(self, name: str, replicas: int, op: str | Op, wire: Wire, **options: Any) -> Wire:
-        """A transform of one input in `replicas` copies `<name>_0`, ..., each for every n-th instance.
+    def replicated(
+        self, name: str, replicas: int, op: str | Op, *wires: Wire, draws_as: DrawsAs | None = None, **options: Any
+    ) -> Wire:
+        """A transform in `replicas` copies `<name>_0`, ..., each for every n-th instance.
 
-        A Cond by instance leads to them, a Phi from them; 1 replica is the plain node `name`.
+        A Cond by instance for each input leads to them, a Phi from them; 1 replica is the plain node `name`.
         """
         if replicas == 1:
-            return self.transform(name, op, wire, **options)
+            return self.transform(name, op, *wires, draws_as=draws_as, **options)
 
         def turn(states: Array, structures: Structures) -> Array:
             number: Array = states[:, 0] % replicas
             return number
 
-        ways = self.cond(f"{name}_choose", wire, replicas, turn)
+        conds = [f"{name}_choose", *[f"{name}_choose{number}" for number in range(2, len(wires) + 1)]]
+        ways = [self.cond(cond, wire, replicas, turn) for cond, wire in zip(conds, wires, strict=True)]
         names = tuple(f"{name}_{number}" for number in range(replicas))
         copies = [
-            self.transform(copy, op, way, draws_as=name, **options) for copy, way in zip(names, ways, strict=True)
+            self.transform(copy, op, *inputs, draws_as=draws_as or name, **options)
+            for copy, *inputs in zip(names, *ways, strict=True)
         ]
         self._replicas.append(names)
         return self.phi(f"{name}_join", *copies, origin=turn)

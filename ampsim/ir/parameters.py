@@ -12,6 +12,10 @@ from ampsim.ir.gradient_exchange import GradientFormat, Gradients
 from ampsim.ops.optimizers import VALUE_BYTES, Optimizer
 from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
 
+DrawsAs = str | tuple[str, ...] | Mapping[str, str]
+"""Whose first values parameters have: those of a node; of several nodes, one after the other along the first axis; or
+for each parameter those of another `node.parameter`."""
+
 
 def training_bytes(values: int, optimizer: Optimizer) -> int:
     """Bytes that are kept to train so many numbers: these, as many gradients, and what the optimizer keeps."""
@@ -24,8 +28,8 @@ class ParameterSet:
 
     An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
-    stays as it is. The first values are those of the op for the node, times `gain`; for several nodes, each draws its
-    part of the first axis. Without `arithmetic` there are no values, and updates are only counted.
+    stays as it is. The first values are those of the op for what it `draws_as`, times `gain`. Without `arithmetic`
+    there are no values, and updates are only counted.
 
     Where the node has replicas that it `shares` with, the gradients of its own updates are kept until they are taken,
     to be sent; those of the others wait until `apply_received`.
@@ -33,7 +37,7 @@ class ParameterSet:
 
     def __init__(
         self,
-        node: str | tuple[str, ...],
+        draws_as: DrawsAs,
         specs: Mapping[str, ParameterSpec],
         seed: int,
         optimizer: Optimizer,
@@ -44,7 +48,7 @@ class ParameterSet:
         shares: bool = False,
     ) -> None:
         self.values: dict[str, Array] = {
-            name: _first_values(spec, name, seed, node) * np.float32(gain)
+            name: _first_values(spec, name, seed, draws_as) * np.float32(gain)
             for name, spec in (specs.items() if arithmetic else ())
         }
         count = sum(prod(spec.shape) for spec in specs.values())
@@ -139,11 +143,12 @@ class ParameterSet:
             )
 
 
-def _first_values(spec: ParameterSpec, name: str, seed: int, node: str | tuple[str, ...]) -> Array:
-    if isinstance(node, str):
-        return spec.initialise(parameter_generator(seed, f"{node}.{name}"), spec.shape)
-    parts = [spec.initialise(parameter_generator(seed, f"{part}.{name}"), spec.shape[1:]) for part in node]
-    return np.stack(parts)
+def _first_values(spec: ParameterSpec, name: str, seed: int, draws_as: DrawsAs) -> Array:
+    if isinstance(draws_as, tuple):
+        generators = [parameter_generator(seed, f"{node}.{name}") for node in draws_as]
+        return np.stack([spec.initialise(generator, spec.shape[1:]) for generator in generators])
+    source = f"{draws_as}.{name}" if isinstance(draws_as, str) else draws_as[name]
+    return spec.initialise(parameter_generator(seed, source), spec.shape)
 
 
 def parameter_generator(seed: int, name: str) -> np.random.Generator:

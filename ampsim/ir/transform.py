@@ -11,7 +11,7 @@ import numpy as np
 from ampsim.ir.batch import BACKWARD, FORWARD, UPDATE, Batch, Direction, single_rows, total_rows
 from ampsim.ir.gradient_exchange import GradientFormat, Gradients
 from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, NodeSpec, Payload, TrainingSetup, gradients_of
-from ampsim.ir.parameters import ParameterSet
+from ampsim.ir.parameters import DrawsAs, ParameterSet
 from ampsim.ir.store import RowStore
 from ampsim.ir.structure import StructureTable
 from ampsim.ops.saved import saved_bytes
@@ -29,9 +29,8 @@ class TransformSpec(NodeSpec):
     op: Op
     options: dict[str, Any]
     separate: bool = False
-    draws_as: str | tuple[str, ...] | None = None
-    """the node whose first parameters this one draws: replicas start as equals; of several nodes, those of each are
-    the parts of this one's along the first axis"""
+    draws_as: DrawsAs | None = None
+    """whose first parameters this node draws, if not its own: replicas start as equals"""
     gain: float = 1.0
     """what the op's first parameters are multiplied by"""
     siblings: int = 0
@@ -85,10 +84,10 @@ class PayloadTransform(Node):
         self.name = spec.name
         self._spec = spec
         parameters = spec.op.parameters(*spec.arrays, **spec.options)
-        drawn_as = spec.draws_as or spec.name
+        draws_as = spec.draws_as or spec.name
         rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
         self.parameters = (
-            ParameterSet(drawn_as, parameters, *rules, spec.gain, setup.arithmetic, spec.siblings > 0)
+            ParameterSet(draws_as, parameters, *rules, spec.gain, setup.arithmetic, spec.siblings > 0)
             if parameters
             else None
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Gt
 
@@ -22,6 +22,7 @@ def rnn(
     embedding: Annotated[int, Gt(0)] = 128,
     hidden: Annotated[int, Gt(0)] = 128,
     replicas: Annotated[int, Gt(0)] = 1,
+    cell: Literal["apart", "together"] = "apart",
 ) -> Graph:
     """A vanilla RNN with ReLU units for `token int64[rows]`, `start int64[rows]` and `label int64[rows]`.
 
@@ -32,15 +33,23 @@ def rnn(
         token - embed ---\\
         start - first - loop - concat1 - linear1 - relu1 - step - leave - linear2 - loss
                           \\----------------------------------------/
+
+    The ops of a step are `apart`, each a node, or `together` in one, `cell1`, which takes the place of embed to relu1
+    and is what `replicas` copies. The first weights are the same.
     """
     graph = GraphBuilder(data.inputs, data.fields)
-    token = graph.transform(
-        "embed", "embedding", graph.input("token"), vocabulary=data.sizes["vocabulary"], units=embedding
-    )
+    token, vocabulary = graph.input("token"), data.sizes["vocabulary"]
+    if cell == "apart":
+        token = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding)
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
     loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
-    both = graph.concat("concat1", token, loop)
-    state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
+    if cell == "apart":
+        both = graph.concat("concat1", token, loop)
+        state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
+    else:
+        apart = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
+        sizes = {"vocabulary": vocabulary, "embedding": embedding, "units": hidden}
+        state = graph.replicated("cell1", replicas, "token_rnn", token, loop, draws_as=apart, **sizes)
     state = graph.count_up("step", state, "t")
     again, done = graph.cond("leave", state, 2, _is_over)
     graph.back(loop, again)

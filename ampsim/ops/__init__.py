@@ -9,6 +9,7 @@
     segments        sum_rows, take_row
     gates           what the gated ops share; no op
     cells           rnn, lstm, gru
+    token_rnn       token_rnn
     tree_cells      tree_leaf, tree_branch
     readout         gated_sum
     losses          softmax_cross_entropy, node_selection, squared_error, absolute_error
@@ -18,7 +19,19 @@
 Importing this package fills the table.
 """
 
-from ampsim.ops import activations, add, cells, linear, losses, readout, segments, shaping, tree_cells, typed_linear
+from ampsim.ops import (
+    activations,
+    add,
+    cells,
+    linear,
+    losses,
+    readout,
+    segments,
+    shaping,
+    token_rnn,
+    tree_cells,
+    typed_linear,
+)
 from ampsim.ops.gradient_check import GradientMismatch, check_gradients
 from ampsim.ops.optimizers import OPTIMIZERS, Optimizer
 from ampsim.ops.table import OPS, ArraySpec, Cost, Op, ParameterSpec, elementwise, register
@@ -43,6 +56,7 @@ __all__ = [
     "register",
     "segments",
     "shaping",
+    "token_rnn",
     "tree_cells",
     "typed_linear",
 ]

@@ -27,6 +27,9 @@ from ampsim.ops.table import (
     register,
 )
 
+SMALL_VOCABULARY = 64
+"""Up to so many rows a table's gradient is summed up by a product with ones and zeros, faster than by a sort."""
+
 
 def he_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """float32[inputs, units] of deviation sqrt(2 / inputs): rectified layers then keep their input's scale."""
@@ -129,7 +132,19 @@ def embedding_backward(
 ) -> Gradients:
     """dy float32[rows, units] -> the gradient of weight: the rows of dy, by id. Ids have no gradient."""
     (ids,), (dy,) = saved, gradients
-    return (None,), {"weight": RowGradient(ids, dy, vocabulary)}
+    return (None,), {"weight": table_gradient(ids, dy, vocabulary)}
+
+
+def table_gradient(ids: Array, rows: Array, vocabulary: int) -> Array | RowGradient:
+    """The gradient of a table float32[vocabulary, units] of which ids int64[rows] were looked up.
+
+    `rows float32[rows, units]` are the gradients of what was found. That of a small vocabulary is summed up at once.
+    """
+    if vocabulary > SMALL_VOCABULARY:
+        return RowGradient(ids, rows, vocabulary)
+    chosen = np.zeros((vocabulary, len(ids)), rows.dtype)
+    chosen[ids, np.arange(len(ids))] = 1
+    return chosen @ rows
 
 
 def embedding_shape(ids: ArraySpec, *, vocabulary: int, units: int) -> tuple[ArraySpec, ...]:
@@ -147,17 +162,19 @@ def embedding_cost(rows: int, ids: ArraySpec, *, vocabulary: int, units: int) ->
     """With r rows, u units, a vocabulary of v:
 
     forward    no flops; reads the ids: r and the rows looked up, at most the whole weight: min(r, v)u; writes y: ru
-    backward   ru flops (a sum per value); reads the ids: r and dy: ru; writes as many rows of the gradient: ru
+    backward   ru flops (a sum per value); reads the ids: r and dy: ru; writes as many rows of the gradient: ru, or with
+               SMALL_VOCABULARY words at most all of them: vu
     """
     id_bytes, row_bytes = rows * ids.row_bytes, ArraySpec((units,)).row_bytes
     forward = Cost(0, id_bytes + min(rows, vocabulary) * row_bytes, rows * row_bytes)
-    backward = Cost(rows * units, id_bytes + rows * row_bytes, rows * row_bytes)
+    written = vocabulary if vocabulary <= SMALL_VOCABULARY else rows
+    backward = Cost(rows * units, id_bytes + rows * row_bytes, written * row_bytes)
     return forward, backward
 
 
 def embedding_parameters(ids: ArraySpec, *, vocabulary: int, units: int) -> dict[str, ParameterSpec]:
     """weight float32[vocabulary, units]."""
-    return {"weight": ParameterSpec((vocabulary, units), unit_normal, by_rows=True)}
+    return {"weight": ParameterSpec((vocabulary, units), unit_normal, by_rows=vocabulary > SMALL_VOCABULARY)}
 
 
 linear = register(Op("linear", linear_forward, linear_backward, linear_shape, linear_cost, linear_parameters))

@@ -30,6 +30,7 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Home,
     Injected,
+    Injection,
     InjectionsKnown,
     PassEnded,
     ReplicasCollected,
@@ -82,8 +83,11 @@ class ProtocolError(Exception):
 class ControllerCore:
     """Injects instances, counts them home, adds up what the loss nodes report, and decides when to stop.
 
-    If it `follows` a recording or a simulation, how many instances go together is not decided here but told, by
-    InjectionsKnown.
+    Of several copies of the graph, the one with the fewest instances in flight is given the next ones; an instance's
+    number says which it was: copies take turns, wave by wave.
+
+    If it `follows` a recording or a simulation, how many instances go together, and to which copy, is not decided here
+    but told, by InjectionsKnown.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class ControllerCore:
         self._plan, self._graph, self._placement, self._dataset = plan, graph, placement, dataset
         self._wave = plan.wave
         self._follows = follows
-        self._known: deque[int] = deque()
+        self._known: deque[Injection] = deque()
         self._devices = frozenset(placement.values())
         self._structured = [
             frozenset(placement[name] for name in graph.nodes_of_copy(copy) if graph.nodes[name].needs_structure)
@@ -106,9 +110,10 @@ class ControllerCore:
         self._metric = next((metric for metric in graph.metrics if metric != "loss"), None)
         self._passes = self._order_of_passes()
         self._instances: Iterator[Instance] = iter(())
-        self._next_key = 0
+        self._waves = [0] * graph.copies
         self._left = 0
         self._in_flight: dict[int, _InFlight] = {}
+        self._at_copy = [0] * graph.copies
         self._waiting_for: set[str] = set()
         self._sums = _Sums()
         self._size = self._done = 0
@@ -131,7 +136,6 @@ class ControllerCore:
         self.epoch, self.split = following
         self._instances = self._dataset.instances(self.split, self.epoch)
         self._left = self._dataset.splits[self.split].keys
-        self._next_key += -self._next_key % self._plan.wave  # instances of one wave have one quotient
         self._sums = _Sums()
         self._size = self._done = 0
         actions: list[ControllerAction] = [StartPass(self.epoch, self.split), *self._fill()]
@@ -155,8 +159,8 @@ class ControllerCore:
                     entry.losses -= messages
                     if entry.losses <= 0:
                         actions += self._retire(instance, entry)
-            case InjectionsKnown(sizes):
-                self._known.extend(sizes)
+            case InjectionsKnown(injections):
+                self._known.extend(injections)
             case DeviceEndedEpoch(device, shared):
                 if device not in self._waiting_for:
                     return []
@@ -205,33 +209,39 @@ class ControllerCore:
     def _fill(self) -> list[ControllerAction]:
         """Inject what may be in flight, `inject_at_once` together; the last of a pass may be fewer."""
         actions: list[ControllerAction] = []
-        while size := self._next_injection():
-            instances = list(islice(self._instances, size))
+        while injection := self._next_injection():
+            size, copy = injection
+            instances = islice(self._instances, size)
             self._left -= size
-            first, self._next_key = self._next_key, self._next_key + size
-            actions.append(Injected(size))
-            of_copies: dict[int, dict[int, Instance]] = {}
-            for key, instance in enumerate(instances, start=first):
-                of_copies.setdefault(self._copy_of(key), {})[key] = instance
-            for copy in sorted(of_copies):
-                actions += self._inject(of_copies[copy], copy)
+            actions.append(Injected(injection))
+            actions += self._inject(dict(zip(self._next_keys(size, copy), instances, strict=True)), copy)
         return actions
 
+    def _next_keys(self, size: int, copy: int) -> list[int]:
+        """Numbers for so many instances of a copy, from a wave of their own on; those of one wave have one quotient."""
+        wave, copies, first = self._wave, self._graph.copies, self._waves[copy]
+        self._waves[copy] += -(-size // wave)
+        return [((first + number // wave) * copies + copy) * wave + number % wave for number in range(size)]
+
     def _copy_of(self, key: int) -> int:
-        """The copy of the graph that answers an instance: they take turns, wave by wave."""
+        """The copy of the graph that answers an instance."""
         return key // self._wave % self._graph.copies
 
-    def _next_injection(self) -> int:
-        """How many instances are to be injected together now; 0 if none."""
-        plan = self._plan
-        free = plan.max_active_keys - len(self._in_flight)
+    def _next_injection(self) -> Injection | None:
+        """What is to be injected now, if anything."""
+        free = self._plan.max_active_keys - len(self._in_flight)
         if self._follows:
             # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
-            return self._known.popleft() if self._known and self._known[0] <= min(free, self._left) else 0
+            return self._known.popleft() if self._known and self._known[0].instances <= min(free, self._left) else None
+        may = min(free, self._left)
+        copy = min(range(self._graph.copies), key=lambda copy: (self._at_copy[copy], self._waves[copy]))
         if self._wave == 1:
-            return min(free, self._left)
-        size = min(self._wave, self._left)
-        return size if free >= size else 0
+            # All together that fill the copy up to its share.
+            share = -(-(len(self._in_flight) + may) // self._graph.copies)
+            size = min(may, share - self._at_copy[copy])
+        else:
+            size = min(self._wave, self._left)
+        return Injection(size, copy) if 0 < size <= may else None
 
     def _inject(self, instances: Mapping[int, Instance], copy: int) -> list[ControllerAction]:
         """Send the messages of some instances, by their keys, to a copy of the graph; those of one input together."""
@@ -252,6 +262,7 @@ class ControllerCore:
         for (key, instance), messages in zip(instances.items(), injected.tolist(), strict=True):
             self._size += instance.size
             self._in_flight[key] = _InFlight(messages if training else 0, instance.losses, instance.size)
+        self._at_copy[copy] += len(instances)
         return actions
 
     def _batch(self, keys: Sequence[int], messages: Sequence[Messages]) -> tuple[Batch, Array]:
@@ -284,7 +295,9 @@ class ControllerCore:
             return []
         del self._in_flight[key]
         self._done += entry.size
-        devices = self._structured[self._copy_of(key)]
+        copy = self._copy_of(key)
+        self._at_copy[copy] -= 1
+        devices = self._structured[copy]
         return [DropStructure(devices, key)] if devices else []
 
     def _drained(self) -> list[ControllerAction]:

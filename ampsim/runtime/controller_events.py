@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ampsim.ir.batch import Batch
 from ampsim.ir.structure import StructureBatch
@@ -37,18 +38,25 @@ class ReplicasCollected:
     values: Mapping[str, Array]
 
 
+class Injection(NamedTuple):
+    """So many instances that are injected together, and the copy of the graph that they go to."""
+
+    instances: int
+    copy: int
+
+
 @dataclass(frozen=True, slots=True)
 class InjectionsKnown:
-    """Event: the next injections are of so many instances each (for a controller that follows)."""
+    """Event: what the next injections are (for a controller that follows)."""
 
-    sizes: Sequence[int]
+    injections: Sequence[Injection]
 
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """Action: note that so many instances have been injected together; their messages are the actions behind it."""
+    """Action: note an injection; its messages are the actions behind it."""
 
-    instances: int
+    injection: Injection
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from traceback import format_exception
 
-from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, UPDATE, Batch, Direction
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, UPDATE, Batch, Direction, concatenate
 from ampsim.ir.graph import CONTROLLER, Graph, Target
 from ampsim.ir.node import Answer, TrainingSetup
 from ampsim.ir.store import DuplicateState, UnknownState
@@ -39,7 +39,7 @@ from ampsim.runtime.device_events import (
     Turn,
     Work,
 )
-from ampsim.runtime.queues import Entry, Queues, message_queues
+from ampsim.runtime.queues import Entry, Queues, Taken, message_queues
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
 
@@ -87,8 +87,9 @@ class DeviceCore:
         shared = graph.sharing
         self._sharing = {n: node.parameters for n, node in self._nodes.items() if n in shared and node.parameters}
         self._to_hand_out: HandOut | None = None
-        self._learnt: list[DeviceAction] = []
-        self._wave, self._learnt_of = wave, 0
+        self._held_back: list[DeviceAction] = []
+        self._come_home: dict[Target, list[Batch]] = {}
+        self._wave = wave
         self._light = {(spec.name, direction) for spec in specs for direction in spec.light(max_batch > 1)}
         self._max_batch, self._clock = max_batch, clock
         self._awaiting: dict[Target, bool] = {}
@@ -223,8 +224,7 @@ class DeviceCore:
         """Handle what is most urgent, and what comes of it for light nodes of this device, in the order it was made.
 
         A batch that is too large to be handled as one goes into the queue, which splits it. Memory is what is kept
-        between turns: a batch that is handled in the turn that made it is not queued. What nodes have learnt on the way
-        back of a wave leaves together, when that is done: a bundle for each would take longer.
+        between turns: a batch that is handled in the turn that made it is not queued.
         """
         try:
             taken = self._queues.take()
@@ -249,17 +249,15 @@ class DeviceCore:
             done.append(Work(target, len(batch.rows), queued_as, answer.rows, answer.updates))
             self._count(target, len(batch.rows), answer)
             if answer.report is not None:
-                actions.append(Report(answer.report))
+                self._held_back.append(Report(answer.report))
             for direction, port, messages in answer.emissions:
                 way = self._ways.get((node, direction, port)) or self._way(node, direction, port)
                 destination, device, light = way
-                if device != self.name:
-                    send = Send(device, destination, messages)
-                    if direction is UPDATE:
-                        self._learnt.append(send)
-                        self._learnt_of = self._wave_of(taken.batch)
-                    else:
-                        actions.append(send)
+                if device == CONTROLLER:
+                    self._come_home.setdefault(destination, []).append(messages)
+                elif device != self.name:
+                    leaving = self._held_back if direction is UPDATE else actions
+                    leaving.append(Send(device, destination, messages))
                 elif light and len(messages.rows) <= self._max_batch and len(done) + len(at_once) < MOST_AT_ONCE:
                     at_once.append((destination, messages))
                 else:
@@ -270,17 +268,25 @@ class DeviceCore:
             if self._clock is not None:
                 began.append(self._clock())
         self._note_memory(self._counts)
-        if self._learnt:
-            on_the_way_back = taken.target.direction is BACKWARD and self._wave_of(taken.batch) == self._learnt_of
-            if not on_the_way_back or not self._queues.ready:
-                actions += self._learnt
-                self._learnt = []
+        if (self._come_home or self._held_back) and not self._goes_on(taken):
+            actions += self._held_back
+            actions += [Send(CONTROLLER, port, concatenate(batches)) for port, batches in self._come_home.items()]
+            self._held_back, self._come_home = [], {}
         if taken.target.direction is UPDATE:
             actions += self._hand_out()
         return actions
 
-    def _wave_of(self, batch: Batch) -> int:
-        return int(batch.states.item(0)) // self._wave
+    def _goes_on(self, taken: Taken) -> bool:
+        """Whether the next turn is of the way back of this wave.
+
+        As long as it is, losses, what has come home, and what nodes have learnt for their replicas are held back, to
+        leave together: the controller waits for the last of them, and a bundle for each would take longer.
+        """
+        following = self._queues.next_up
+        if following is None:
+            return False
+        direction, instance = following
+        return direction is BACKWARD and instance // self._wave == taken.batch.states.item(0) // self._wave
 
     def _failed(self, target: Target, batch: Batch, error: BaseException) -> NodeFailed:
         """What to raise from an error of a node."""

@@ -24,7 +24,7 @@ from ampsim.runtime.cluster import (
     OrderedCluster,
     PassTiming,
 )
-from ampsim.runtime.controller_events import InjectionsKnown
+from ampsim.runtime.controller_events import Injection, InjectionsKnown
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.simulation import Simulation
 
@@ -38,8 +38,8 @@ class Forecast(Protocol):
     def advance(self, injected: int, host_s: float) -> bool:
         """Find out more, given that so many instances have been injected; False if nothing more is needed yet."""
 
-    def injections(self) -> Sequence[int]:
-        """How many instances each of the next injections has, as far as it is known and was not told yet."""
+    def injections(self) -> Sequence[Injection]:
+        """The next injections, as far as they are known and were not told yet."""
 
     def orders(self) -> Iterable[tuple[str, Order]]:
         """What devices are to handle next, as far as it is known and was not told yet."""

@@ -57,6 +57,11 @@ class Queues(ABC):
     def ready(self) -> bool:
         """Whether there is something to handle now."""
 
+    @property
+    @abstractmethod
+    def next_up(self) -> tuple[Direction, int] | None:
+        """Direction and first instance of what is to be handled next; None if nothing is ready."""
+
     @abstractmethod
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
         """Queue a batch."""
@@ -82,6 +87,13 @@ class SingleMessages(Queues):
     @property
     def ready(self) -> bool:
         return bool(self._heap)
+
+    @property
+    def next_up(self) -> tuple[Direction, int] | None:
+        if not self._heap:
+            return None
+        _, instance, _, target, _, _ = self._heap[0]
+        return target.direction, instance
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
         self.messages += len(batch.rows)
@@ -109,6 +121,11 @@ class _Port:
 
     def __bool__(self) -> bool:
         return bool(self._batches)
+
+    @property
+    def first_instance(self) -> int:
+        """The oldest that something waits of."""
+        return self._batches[0][0]
 
     def put(self, batch: Batch, entry: Entry, arrival: int) -> None:
         heappush(self._batches, (batch.states.item(0), arrival, batch, entry))
@@ -154,6 +171,13 @@ class Waves(Queues):
     @property
     def ready(self) -> bool:
         return bool(self._heap)
+
+    @property
+    def next_up(self) -> tuple[Direction, int] | None:
+        if not self._heap:
+            return None
+        port = self._ports[self._heap[0]]
+        return port.target.direction, port.first_instance
 
     def put(self, target: Target, batch: Batch, entry: Entry) -> None:
         wave = self._wave_of(target, batch)

@@ -12,7 +12,7 @@ from ampsim.data.dataset import TRAIN
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import DeviceIdentity, Interval, PassTiming, Refused
-from ampsim.runtime.controller_events import PassEnded
+from ampsim.runtime.controller_events import Injection, PassEnded
 from ampsim.runtime.meter import Activity
 from ampsim.runtime.run_directory import RunDirectory
 from ampsim.runtime.statistics import Edges, Staleness, WorkCounts
@@ -94,12 +94,12 @@ class RunRecord:
         self._refused = 0
         self._epochs = 0
         self._bounds: list[Bound] = []
-        self._injections: list[int] = []
+        self._injections: list[Injection] = []
         self._closing: dict[str, Any] = {}
 
-    def add_injection(self, instances: int) -> None:
-        """Record that so many instances were injected together; written with the next interval or pass."""
-        self._injections.append(instances)
+    def add_injection(self, injection: Injection) -> None:
+        """Record an injection; written with the next interval or pass."""
+        self._injections.append(injection)
 
     def add_interval(self, interval: Interval) -> None:
         """Log an interval of a device."""

@@ -2,8 +2,8 @@
 
 `orders/<device>.bin` holds chunks: a header of three little-endian uint32 (turns, parts, bytes), then so many bytes of
 zlib: the columns of the turns and of the parts (see Order) one after the other, as little-endian int32, the numbers of
-entries as differences. `orders/controller.bin` has the sizes of the injections as little-endian uint32, and
-`orders/index.json` what the numbers stand for.
+entries as differences. `orders/controller.bin` has the injections, as little-endian uint32: of each how many instances
+and the copy of the graph; `orders/index.json` what the numbers stand for.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import numpy as np
 from ampsim.errors import BadInput
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
+from ampsim.runtime.controller_events import Injection
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.spec import ClusterSpec
 
 ORDERS, INDEX = "orders", "index.json"
-RULES = 3
+RULES = 4
 """By what rules devices take turns: higher by one when they handle otherwise what they take off their queues."""
 _HEADER = struct.Struct("<III")
 _NUMBER = 1  # the column of parts that counts up
@@ -65,9 +66,9 @@ def _read_file(path: Path) -> Iterator[Order]:
         yield from read_orders(file, str(path))
 
 
-def encode_injections(sizes: Sequence[int]) -> bytes:
+def encode_injections(injections: Sequence[Injection]) -> bytes:
     """A piece of the controller's file."""
-    return np.asarray(sizes, "<u4").tobytes()
+    return np.asarray(injections, "<u4").tobytes()
 
 
 def _count_chunks(file: IO[bytes], shown: str) -> int:
@@ -102,7 +103,7 @@ class Recording:
         self._folder = run / ORDERS
         self._index = self._read_index()
         devices = [name for name in self._index["processes"] if name != CONTROLLER]
-        self._sizes = self._read_injections()
+        self._injections = self._read_injections()
         self._told = 0
         self._files = {name: self._open(name) for name in devices}
         self._orders: list[tuple[str, Order]] = []
@@ -124,11 +125,16 @@ class Recording:
             raise BadInput(f"{self._folder}: is the recording of another model: config.yaml or the model was changed")
         if list(spec.processes) != self._index["processes"]:
             raise BadInput(f"{self._folder}: is the recording of another placement: config.yaml was changed")
+        if (self._injections[:, 1] >= spec.replicas).any():
+            raise BadInput(
+                f"{self._folder}/{CONTROLLER}.bin: is damaged, so the run cannot be replayed: it tells of more "
+                f"copies of the model than the config has (training.replicas: {spec.replicas})"
+            )
 
     @property
     def instances(self) -> int:
         """Instances that were injected in the whole run."""
-        return int(self._sizes.sum())
+        return int(self._injections[:, 0].sum())
 
     def advance(self, injected: int, host_s: float) -> bool:
         """A chunk for each device that is not told of far more than its share of what has been injected.
@@ -146,11 +152,11 @@ class Recording:
                 self._orders.append((name, next(file.chunks)))
         return bool(self._orders)
 
-    def injections(self) -> Sequence[int]:
-        """How many instances each of the next injections has."""
-        sizes: list[int] = self._sizes[self._told : self._told + _TOLD_AT_ONCE].tolist()
-        self._told += len(sizes)
-        return sizes
+    def injections(self) -> Sequence[Injection]:
+        """The next injections that were not told yet."""
+        told = self._injections[self._told : self._told + _TOLD_AT_ONCE].tolist()
+        self._told += len(told)
+        return [Injection(*injection) for injection in told]
 
     def orders(self) -> Sequence[tuple[str, Order]]:
         """The chunks that `advance` has read."""
@@ -174,7 +180,7 @@ class Recording:
     def _read_injections(self) -> Array:
         path = self._folder / f"{CONTROLLER}.bin"
         try:
-            return np.frombuffer(path.read_bytes(), "<u4")
+            return np.frombuffer(path.read_bytes(), "<u4").reshape(-1, 2)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: cannot be read, so the run cannot be replayed: {error}") from error
 

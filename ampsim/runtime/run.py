@@ -201,10 +201,10 @@ class _Run:
                 case PassEnded():
                     self._observer.pass_ended(self._record.add_pass(action, cluster.end_pass()))
                     deliveries += self._perform(self._core.next_pass(), cluster)
-                case Injected(instances):
-                    cluster.injected(instances)
+                case Injected(injection):
+                    cluster.injected(injection.instances)
                     if self._records:
-                        self._record.add_injection(instances)
+                        self._record.add_injection(injection)
                 case TrainingEnded():
                     self._ended = action
         return deliveries

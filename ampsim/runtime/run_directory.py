@@ -18,6 +18,7 @@ from ampsim.errors import BadInput
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Array
 from ampsim.runtime.cluster import Interval
+from ampsim.runtime.controller_events import Injection
 from ampsim.runtime.recording import INDEX, ORDERS, RULES, encode_injections, encode_order
 from ampsim.runtime.spans import MAX_SPANS, SPAN
 from ampsim.runtime.spec import ClusterSpec
@@ -117,9 +118,9 @@ class RunDirectory:
             self._append(f"{ORDERS}/{interval.device}.bin", encode_order(interval.order))
         self.add_refusals(interval.device, interval.times["t1_s"], interval.refused)
 
-    def add_injections(self, sizes: Sequence[int]) -> None:
-        """How many instances were injected together, time after time."""
-        self._append(f"{ORDERS}/{CONTROLLER}.bin", encode_injections(sizes))
+    def add_injections(self, injections: Sequence[Injection]) -> None:
+        """What was injected, time after time."""
+        self._append(f"{ORDERS}/{CONTROLLER}.bin", encode_injections(injections))
 
     def add_refusals(self, process: str, time_s: float, texts: Iterable[str]) -> None:
         """A line of logs/<process>.refused.log for each refused message that is told of."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ampsim.ir.batch import Batch, concatenate
+from ampsim.ir.batch import Batch, Direction, concatenate
 from ampsim.ir.graph import Target
 from ampsim.ops.table import Array
 from ampsim.runtime.queues import Entry, Queues, Taken
@@ -95,6 +95,13 @@ class ScheduledQueues(Queues):
     @property
     def ready(self) -> bool:
         return bool(self._turns) and not self._missing
+
+    @property
+    def next_up(self) -> tuple[Direction, int] | None:
+        if not self.ready:
+            return None
+        target, (place, *_), _ = self._turns[0]
+        return target.direction, self._waiting[place][0].states.item(0)
 
     def _look_ahead(self) -> None:
         """Find out what the next turn waits for, if there is one."""

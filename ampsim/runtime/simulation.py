@@ -20,6 +20,7 @@ from ampsim.runtime.controller_events import (
     DropStructure,
     EndEpochOnDevices,
     Injected,
+    Injection,
     PassEnded,
     SendStructures,
     StartPass,
@@ -39,7 +40,7 @@ class Simulation:
 
     def __init__(self, core: ControllerCore, cluster: SimulatedCluster, ahead: int, may_stop_early: bool) -> None:
         self._core, self._cluster, self._ahead, self._may_stop_early = core, cluster, ahead, may_stop_early
-        self._injections: list[int] = []
+        self._injections: list[Injection] = []
         self._intervals: list[Interval] = []
         self._injected = 0
         self._awaits_word = self._finished = False
@@ -84,8 +85,8 @@ class Simulation:
             self._awaits_word = False
             self._cluster.send(self._perform(self._core.next_pass(stop=split == TEST)))
 
-    def injections(self) -> list[int]:
-        """How many instances each of the next injections has, as far as it is known and was not told yet."""
+    def injections(self) -> list[Injection]:
+        """The next injections, as far as they are known and were not told yet."""
         known, self._injections = self._injections, []
         return known
 
@@ -111,10 +112,10 @@ class Simulation:
                     self._cluster.assign(device, values)
                 case StartPass(epoch, split):
                     self._cluster.start_pass(epoch, split)
-                case Injected(instances):
-                    self._cluster.injected(instances)
-                    self._injections.append(instances)
-                    self._injected += instances
+                case Injected(injection):
+                    self._cluster.injected(injection.instances)
+                    self._injections.append(injection)
+                    self._injected += injection.instances
                 case PassEnded(_, split):
                     self.timings.append(self._cluster.end_pass())
                     if self._may_stop_early and split == VALIDATION:

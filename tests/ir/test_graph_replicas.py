@@ -24,7 +24,7 @@ SETUP = TrainingSetup(0, sgd(learning_rate=0.5))
 
 def graph(heavy: int = 1) -> Graph:
     builder = GraphBuilder({"word": ArraySpec((), "int64"), "y": ArraySpec((3,))}, {"step": 4})
-    wire = builder.transform("embed", "embedding", builder.input("word"), vocabulary=5, units=2)
+    wire = builder.transform("embed", "embedding", builder.input("word"), vocabulary=100, units=2)
     wire = builder.replicated("linear", heavy, "linear", wire, units=3)
     builder.loss("loss", "squared_error", wire, builder.input("y"))
     return builder.graph()

@@ -218,6 +218,11 @@ def rnn(xp, p, instance):
     return {(len(tokens), len(tokens)): (total * (1 / len(label)), predictions, right)}
 
 
+def rnn_in_one_op(xp, p, instance):
+    apart = {"embed.weight": "cell1.table", "linear1.weight": "cell1.weight", "linear1.bias": "cell1.bias"}
+    return rnn(xp, {**p, **{name: p[other] for name, other in apart.items()}}, instance)
+
+
 def tree_lstm(xp, p, instance):
     (token,), (label,) = instance.inputs["token"].arrays, instance.inputs["label"].arrays
     parent, side = instance.structure["parent"].tolist(), instance.structure["side"].tolist()
@@ -288,6 +293,7 @@ REFERENCES = {
     "mlp": mlp,
     "mlp, in blocks": mlp_in_blocks,
     "rnn": rnn,
+    "rnn, together": rnn_in_one_op,
     "tree_lstm": tree_lstm,
     "ggsnn, node_selection": select_node,
     "ggsnn, maps together": select_node,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ampsim.ops import OPS, ArraySpec, Cost, check_gradients
-from ampsim.ops.linear import block_of_linear
-from ampsim.ops.table import dense
+from ampsim.ops.linear import SMALL_VOCABULARY, block_of_linear
+from ampsim.ops.table import RowGradient, dense
 
 small = st.integers(1, 4)
 values = st.floats(-10, 10, width=32)
@@ -96,12 +96,14 @@ def test_embedding_never_reads_more_than_its_weight():
     assert (few, many) == (3 * 8 + 3 * 8, 100 * 8 + 5 * 8)
 
 
-@given(st.lists(st.integers(0, 6), max_size=30))
-def test_embedding_sums_the_gradients_of_repeated_ids(ids):
+@pytest.mark.parametrize("vocabulary", [7, SMALL_VOCABULARY, SMALL_VOCABULARY + 1])
+@given(ids=st.lists(st.integers(0, 6), max_size=30))
+def test_embedding_sums_the_gradients_of_repeated_ids(vocabulary, ids):
     ids = np.array(ids, np.int64)
     dy = np.random.default_rng(3).integers(-9, 9, (len(ids), 3)).astype(np.float32)
-    (dids,), gradients = OPS["embedding"].backward({}, (ids,), (dy,), (False,), vocabulary=7, units=3)
-    expected = np.zeros((7, 3), np.float32)
+    (dids,), gradients = OPS["embedding"].backward({}, (ids,), (dy,), (False,), vocabulary=vocabulary, units=3)
+    assert isinstance(gradients["weight"], RowGradient) == (vocabulary > SMALL_VOCABULARY)
+    expected = np.zeros((vocabulary, 3), np.float32)
     for i, row in zip(ids, dy, strict=True):
         expected[i] += row
     assert dids is None

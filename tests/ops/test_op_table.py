@@ -25,6 +25,7 @@ def floats(*shape):
 EXAMPLES = {
     "linear": ((floats(3, 4),), {"units": 2}),
     "embedding": ((np.array([4, 0, 4]),), {"vocabulary": 5, "units": 2}),
+    "token_rnn": ((np.array([4, 0, 4]), floats(3, 2)), {"vocabulary": 5, "embedding": 4, "units": 2}),
     "typed_linear": ((floats(5, 4), np.array([2, 0, 2, 3, 0])), {"types": 4, "units": 2}),
     "relu": ((floats(3, 4),), {}),
     "tanh": ((floats(3, 2, 2),), {}),

@@ -104,7 +104,7 @@ def simulate(
         import_paths=(),
         log_interval_s=log_interval_s,
         fingerprint=graph.fingerprint,
-        wave=at_once,
+        wave=min(at_once, keys),
     )
     links = Network(plan)
     names = {name: name for name in profiles}

@@ -9,7 +9,9 @@ It is written from docs/devices.md and docs/network.md, and shares no code with 
 - A batch takes overhead + max(flops / compute, bytes / memory bandwidth), and only the overhead if it has to wait for a
   partner. Each `frequency` gradients a node updates, which is part of the turn; what is left over at the end of the
   epoch is updated then, one node of a device after the other.
-- Messages leave when their turn ends: a loss's report, and then by the ports of the node in their order.
+- Messages leave when their turn ends, by the ports of the node in their order. What is for the controller is held back
+  while the device's next turn is to be of the way back of the same instance, or of one that was injected with it. Then
+  it leaves behind what else does: the reports of losses, and the gradients of each input, all of an input together.
 - Links are first-come queues; a message is stored and forwarded. A state has 8 bytes here, the number of rows 8.
 - The controller takes no time. It injects as many instances as may be in flight, or so many together as it is to; those
   that go together are one message for each input.
@@ -190,11 +192,10 @@ class Model:
             target = self.readers[CONTROLLER, index]
             self.carry(CONTROLLER, target, FORWARD if self.training else INFERENCE, together)
 
-    def come_home(self, instance: int) -> None:
-        self.missing[instance] -= 1
-        if not self.missing[instance]:
+    def come_home(self) -> None:
+        for instance in [instance for instance, messages in self.missing.items() if not messages]:
             del self.missing[instance]
-            self.inject()
+        self.inject()
         if not self.missing and not self.waiting:
             self.done.succeed()
 
@@ -202,6 +203,8 @@ class Model:
 
     def device(self, name: str) -> Any:
         queue = self.queues[name]
+        reports: list[int] = []
+        home: dict[Port, list[int]] = {}
         while True:
             while not queue:
                 self.awaken[name] = self.env.event()
@@ -214,16 +217,30 @@ class Model:
                 seconds, sends = self.answer(target, direction, instance)
                 duration += seconds
                 for destination, way in sends:
-                    if self.host(destination) != name:
+                    if destination == (CONTROLLER, -1):
+                        reports.append(instance)
+                    elif destination[0] == CONTROLLER:
+                        home.setdefault(destination, []).append(instance)
+                    elif self.host(destination) != name:
                         leaving.append((destination, way))
                     elif self.is_light(destination):
                         ahead.append((destination, way))
                     else:
                         self.put(name, destination, way, instance)
+            goes_on = bool(queue) and not queue[0][0] and self.wave(queue[0][1]) == self.wave(instance)
             self.outcome.busy_s[name] += duration
             yield self.env.timeout(duration)
             for destination, way in leaving:
                 self.carry(name, destination, way, [instance])
+            if not goes_on:
+                for reported in reports:
+                    self.carry(name, (CONTROLLER, -1), direction, [reported])
+                for destination, instances in home.items():
+                    self.carry(name, destination, BACKWARD, instances)
+                reports, home = [], {}
+
+    def wave(self, instance: int) -> int:
+        return instance // min(self.case.at_once, self.case.keys)
 
     def is_light(self, target: Port) -> bool:
         kind = self.case.nodes[target[0]]
@@ -305,7 +322,9 @@ class Model:
                 yield self.env.timeout(size / self.case.bandwidth)
             yield self.env.timeout(self.case.latency)
         if end == CONTROLLER:
-            self.come_home(instances[0])
+            for instance in instances:
+                self.missing[instance] -= 1
+            self.come_home()
             return
         place = self.arrivals[end]
         self.arrivals[end] += 1

@@ -17,6 +17,7 @@ from ampsim.runtime.controller_events import (
     EndEpochOnDevices,
     Home,
     Injected,
+    Injection,
     InjectionsKnown,
     PassEnded,
     StartPass,
@@ -105,8 +106,8 @@ class Cluster:
                     assert self.core.in_flight == 0
                     assert not self.events
                     self.events += [DeviceEndedEpoch(device) for device in ("d1", "d2")]
-                case Injected(instances):
-                    self.injected.append((self.core.split, instances))
+                case Injected(injection):
+                    self.injected.append((self.core.split, injection))
                 case StartPass():
                     assert not self.events
                     self.log.append((action.epoch, action.split))
@@ -196,7 +197,7 @@ def test_training_goes_forward_and_back_and_the_other_passes_only_forward():
 
 def test_an_instance_is_sent_on_every_input_to_the_device_that_hosts_its_reader():
     start, injected, first, second = controller(in_flight=1).next_pass()
-    assert (start, injected) == (StartPass(1, TRAIN), Injected(1))
+    assert (start, injected) == (StartPass(1, TRAIN), Injected(Injection(1, 0)))
     assert (first.device, first.target) == ("d1", ("linear", 0, Direction.FORWARD))
     assert (second.device, second.target) == ("d2", ("loss", 1, Direction.FORWARD))
     assert first.batch.states.tolist() == second.batch.states.tolist() == [[0]]
@@ -310,13 +311,13 @@ def test_a_controller_that_follows_injects_as_it_is_told_and_never_more_than_are
     """It is told what another controller did, whenever that is; its own devices may be quicker or slower."""
     rules = {"in_flight": in_flight, "at_once": at_once, "batch": 1, "train": examples}
     leader = Cluster(controller(**rules), choose=lambda events: random.randrange(len(events))).run()
-    told = [instances for _, instances in leader.injected]
+    told = [injection for _, injection in leader.injected]
 
     def some(events):
         # Now and then it hears of some more of the injections, and surely when nothing else is left to happen.
         if told and (events is None or random.random() < 0.5):
-            sizes = [told.pop(0) for _ in range(random.randint(1, len(told)))]
-            follower.act(follower.core.handle(InjectionsKnown(sizes)))
+            some_more = [told.pop(0) for _ in range(random.randint(1, len(told)))]
+            follower.act(follower.core.handle(InjectionsKnown(some_more)))
         return random.randrange(len(events)) if events else 0
 
     follower = Cluster(controller(**rules, follows=True), choose=some)

@@ -90,11 +90,12 @@ def test_queues_do_what_a_list_of_everything_that_waits_would_do(steps, max_batc
     row_counts = {}
 
     def take():
-        expected, found = naive.take(), queues.take()
+        next_up, expected, found = queues.next_up, naive.take(), queues.take()
         if expected is None:
-            assert found is None
+            assert (next_up, found) == (None, None)
             return
         target, batch, parts = found
+        assert next_up == (target.direction, batch.states.item(0))
         keys = list(map(tuple, batch.states.tolist()))
         assert (target, keys, [(entry.number, messages) for entry, messages in parts]) == expected
         assert batch.rows.tolist() == [row_counts[key] for key in keys]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampsim.errors import BadInput
+from ampsim.runtime.controller_events import Injection
 from ampsim.runtime.recording import RULES, Recording, encode_injections, encode_order, read_orders
 from ampsim.runtime.schedule import Order
 
@@ -105,6 +106,9 @@ def test_what_cannot_be_replayed_is_told_before_anything_starts(ampsim: Any, run
     assert "no recording" in refused(lambda broken: shutil.rmtree(broken / "orders"))
     assert "is cut off" in refused(lambda broken: cut(broken / "orders" / "d1.bin"))
     assert "instances were recorded" in refused(lambda broken: (broken / "orders" / "controller.bin").write_bytes(b""))
+    assert "more copies of the model" in refused(
+        lambda broken: (broken / "orders" / "controller.bin").write_bytes(encode_injections([Injection(1, 7)]))
+    )
     assert "another model" in refused(lambda broken: edit(broken / "config.yaml", "[784, 784, 784]", "[784, 80, 784]"))
     assert "another placement" in refused(
         lambda broken: edit(broken / "orders" / "index.json", '"d0", "d1"', '"d1", "d0"')
@@ -123,12 +127,13 @@ def test_a_recording_tells_all_that_was_written(tmp_path: Path) -> None:
     (orders / "index.json").write_text(
         json.dumps({"processes": ["controller", "d0"], "fingerprint": "", "import_paths": [], "rules": RULES})
     )
-    (orders / "controller.bin").write_bytes(encode_injections([2, 1]) + encode_injections([5]))
+    injections = [Injection(2, 0), Injection(1, 1), Injection(5, 0)]
+    (orders / "controller.bin").write_bytes(encode_injections(injections[:2]) + encode_injections(injections[2:]))
     chunk = Order(np.array([[0, 1]], np.int32), np.array([[0, 7, 3]], np.int32))
     (orders / "d0.bin").write_bytes(encode_order(chunk) * 40)
     recording = Recording(tmp_path)
     assert recording.instances == 8
-    assert list(recording.injections()) == [2, 1, 5]
+    assert list(recording.injections()) == injections
     assert list(recording.injections()) == []
     told = 0
     for _ in range(10_000):  # nobody injects anything: what a device may need is told all the same, in time

@@ -27,11 +27,12 @@ from ampsim.runtime.controller_events import (
     CollectReplicas,
     DeviceEndedEpoch,
     EndEpochOnDevices,
+    Home,
     PassEnded,
     ReplicasCollected,
 )
 from ampsim.runtime.device_core import DeviceCore
-from ampsim.runtime.device_events import Deliver, EndEpoch, EpochEnded, HandedOut, HandOut, Send, Turn
+from ampsim.runtime.device_events import Deliver, EndEpoch, EpochEnded, HandedOut, HandOut, Report, Send, Turn
 from ampsim.runtime.queues import Entry, message_queues
 from ampsim.runtime.run import Observer, run
 
@@ -152,6 +153,25 @@ def test_one_by_one_they_take_turns_too(clock: Any) -> None:
     core = ControllerCore(Plan(1, 5), copies, placement, images(clock, 5))
     sent = [action for action in core.next_pass() if isinstance(action, Send) and "linear" in action.target.node]
     assert [send.batch.states[:, 0].tolist() for send in sent] == [[0, 3], [1, 4], [2]]
+
+
+def test_a_copy_that_is_done_sooner_is_given_more(clock: Any) -> None:
+    copies = replicated(graph(1), 2, share=False)
+    core = ControllerCore(Plan(1, 2), copies, dict.fromkeys(copies.nodes, "d0"), images(clock, 6))
+    core.next_pass()
+
+    def keys_after(key: int) -> list[int]:
+        """The instances in flight once this one has come home, with its image, its label and its loss."""
+        came = Batch(np.array([[key], [key]]), np.ones(2, int), ())
+        assert core.handle(Report(Batch(np.array([[key]]), np.array([1]), (np.ones((1, 3)),)))) == []
+        core.handle(Home(came))
+        return core.keys_in_flight()
+
+    assert core.keys_in_flight() == [0, 1]
+    # Copy 1 has the odd ones. Two of copy 0's come home before its first does.
+    assert keys_after(0) == [1, 2]
+    assert keys_after(2) == [1, 4]
+    assert keys_after(1) == [4, 3]
 
 
 def images(clock: Any, count: int) -> Any:

@@ -86,8 +86,11 @@ def test_a_follower_handles_the_same_batches_whatever_comes_first_and_however_th
             follower.put(target, batch, Entry(entry.source, entry.number))
         else:
             follower.follow(orders.pop(0))
-        while follower.ready:
-            found.append(described(follower.take()))
+        while next_up := follower.next_up:
+            taken = follower.take()
+            assert next_up == (taken.target.direction, taken.batch.states.item(0))
+            found.append(described(taken))
+        assert not follower.ready
         assert follower.take() is None
     assert found == done
     assert follower.messages == 0

@@ -95,14 +95,14 @@ def test_a_switch_is_two_links_and_what_a_device_sends_shares_the_first(clock, m
 
         T = m [2 (32 / B + L) + o + 2 (32 / B + L) + 2 (32 / B + L) + o + 2 (16 / B + L)]
 
-    The loss sends three messages in one turn, the report (40) first, then the gradient (32), then the label's answer
-    (16): the gradient waits until the report has left, 40 / B, on the loss's link to the switch.
+    The loss sends three messages in one turn, the gradient (32) first: the report and the label's answer do not hold it
+    up on the loss's link to the switch.
     """
     o, bandwidth, latency = 0.5, 128.0, 0.25
     kinds = [clock.profile(compute=1 / o)]
     network = {"topology": "switch", "bandwidth": bandwidth, "latency": latency}
     run = clock.chain(kinds, m=m, keys=1, loss_apart=True, **network)
-    hops = 3 * 2 * (FORWARD / bandwidth + latency) + 2 * (HOME / bandwidth + latency) + REPORT / bandwidth
+    hops = 3 * 2 * (FORWARD / bandwidth + latency) + 2 * (HOME / bandwidth + latency)
     assert run.time_s() == exactly(m * (2 * o + hops))
 
 
