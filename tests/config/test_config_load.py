@@ -86,10 +86,11 @@ def test_the_shipped_main_job_differs_in_its_devices_only() -> None:
         assert other.model_copy(update={"name": four.name, "cluster": cluster}) == four
 
 
-def test_the_main_job_split_for_two_devices_differs_in_its_blocks_and_devices_only() -> None:
+def test_the_main_job_split_for_two_devices_differs_in_its_blocks_devices_and_keys_only() -> None:
     whole, split = (load(name) for name in ("mnist-mlp-2-devices", "mnist-mlp-split"))
     same = {"name": whole.config.name, "model": whole.config.model, "cluster": whole.config.cluster}
-    assert split.config.model_copy(update=same) == whole.config
+    training = split.config.training.model_copy(update={"max_active_keys": whole.config.training.max_active_keys})
+    assert split.config.model_copy(update=same | {"training": training}) == whole.config
     devices = {"devices": whole.config.cluster.devices}
     assert split.config.cluster.model_copy(update=devices) == whole.config.cluster
     (blocks, *layers), units = split.config.model.options["hidden"], whole.config.model.options["hidden"]

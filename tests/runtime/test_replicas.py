@@ -243,8 +243,8 @@ def test_replicas_that_share_every_gradient_hardly_differ_when_they_are_averaged
         (tmp_path / share).mkdir()
         values = trained(monkeypatch, tmp_path / share, *settings, f"training.share_gradients={share}")
         return max(
-            float(np.abs(values[f"{name}_0.weight"] - values[f"{name}_1.weight"]).max())
-            for name in ("embed", "linear1", "linear2")
+            float(np.abs(values[f"{node}_0.{name}"] - values[f"{node}_1.{name}"]).max())
+            for node, name in (("cell1", "table"), ("cell1", "weight"), ("linear2", "weight"))
         )
 
     # Sums of the same gradients in another order; but for the last list of each, whose update nobody is sent.
