@@ -115,12 +115,7 @@ class Recording:
         return list(self._index["import_paths"])
 
     def check(self, spec: ClusterSpec) -> None:
-        """Raise BadInput unless the orders are for this model on these devices, and for devices of this version."""
-        if self._index.get("rules") != RULES:
-            raise BadInput(
-                f"{self._folder}: is the recording of another version of ampsim, whose devices took other turns: "
-                "replay it with that version, or run its config again to record it anew"
-            )
+        """Raise BadInput unless the orders are for this model on these devices."""
         if spec.fingerprint != self._index["fingerprint"]:
             raise BadInput(f"{self._folder}: is the recording of another model: config.yaml or the model was changed")
         if list(spec.processes) != self._index["processes"]:
@@ -168,7 +163,6 @@ class Recording:
             index = json.loads(path.read_text())
             if not isinstance(index, dict) or not {"processes", "fingerprint", "import_paths"} <= index.keys():
                 raise ValueError("it says neither of which processes nor of which model it is")
-            return index
         except FileNotFoundError:
             raise BadInput(
                 f"{self._folder}: there is no recording: runs on the wall clock have one, with cluster.record: true "
@@ -176,6 +170,12 @@ class Recording:
             ) from None
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: cannot be read, so the run cannot be replayed: {error}") from error
+        if index.get("rules") != RULES:  # before the other files are read, which may be of another form
+            raise BadInput(
+                f"{self._folder}: is the recording of another version of ampsim, whose devices took other turns: "
+                "replay it with that version, or run its config again to record it anew"
+            )
+        return index
 
     def _read_injections(self) -> Array:
         path = self._folder / f"{CONTROLLER}.bin"

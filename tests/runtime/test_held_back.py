@@ -54,8 +54,8 @@ def turn(core):
     return told
 
 
-def until_the_loss(core):
-    """Take turns as long as nothing leaves and forward messages wait."""
+def turns(core):
+    """What leaves in each turn, until there is nothing to do."""
     while core.has_work:
         yield turn(core)
 
@@ -64,7 +64,7 @@ def test_losses_and_what_comes_home_leave_when_the_way_back_has_ended():
     graph = two_inputs()
     core = device(graph)
     inject(core, graph, 3)
-    *before, last = until_the_loss(core)
+    *before, last = turns(core)
     assert all(not told for told in before), "the loss, the label's answer and one layer's wait for the other's"
     assert last[0] == "report"
     assert sorted(last[1:]) == [(BACKWARD, port, [3]) for port in range(3)]
@@ -74,7 +74,7 @@ def test_another_instance_does_not_hold_them_up():
     graph = two_inputs()
     core = device(graph)
     inject(core, graph, 3, 4)
-    told = [what for what in until_the_loss(core) if what]
+    told = [what for what in turns(core) if what]
     assert [[entry if entry == "report" else entry[2] for entry in one] for one in told] == [
         ["report", [3], [3], [3]],
         ["report", [4], [4], [4]],
@@ -85,7 +85,7 @@ def test_messages_to_one_input_go_home_together():
     graph = two_inputs()
     core = device(graph, max_batch=8, wave=2)
     inject(core, graph, 4, 5)
-    *before, last = until_the_loss(core)
+    *before, last = turns(core)
     assert all(not told for told in before)
     assert last == ["report", *[(BACKWARD, port, [4, 5]) for port in (2, 1, 0)]]
 
@@ -94,14 +94,14 @@ def test_without_a_way_back_a_loss_is_told_at_once():
     graph = two_inputs()
     core = device(graph)
     inject(core, graph, 3, 4, direction=INFERENCE)
-    assert [what for what in until_the_loss(core) if what] == [["report"], ["report"]]
+    assert [what for what in turns(core) if what] == [["report"], ["report"]]
 
 
 def test_what_was_learnt_leaves_with_them():
     graph = replicated(two_inputs(), 2, share=True)
     core = device(graph, max_batch=8)
     inject(core, graph, 0)
-    *before, last = until_the_loss(core)
+    *before, last = turns(core)
     assert all(not told for told in before)
     # The two layers' gradients, each to the node that stands for the same.
     assert last == ["report", (UPDATE, 0, [0]), (UPDATE, 0, [0]), *[(BACKWARD, port, [0]) for port in (2, 1, 0)]]

@@ -121,6 +121,16 @@ def test_what_cannot_be_replayed_is_told_before_anything_starts(ampsim: Any, run
     )
 
 
+def test_a_recording_of_older_rules_is_refused_before_its_files_are_read(tmp_path: Path) -> None:
+    orders = tmp_path / "orders"
+    orders.mkdir()
+    index = {"processes": ["controller"], "fingerprint": "", "import_paths": [], "rules": RULES - 1}
+    (orders / "index.json").write_text(json.dumps(index))
+    (orders / "controller.bin").write_bytes(np.array([1, 1, 1], "<u4").tobytes())  # sizes alone
+    with pytest.raises(BadInput, match="another version of ampsim"):
+        Recording(tmp_path)
+
+
 def test_a_recording_tells_all_that_was_written(tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     orders.mkdir()
