@@ -12,6 +12,7 @@ from ampsim.errors import GraphError
 from ampsim.ir.check import structural_problems
 from ampsim.ir.fan import Children, FlatmapSpec, GroupSpec, Member, RowState, UngroupSpec
 from ampsim.ir.graph import CONTROLLER, Graph, Port
+from ampsim.ir.loop import LoopSpec
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload, gradients_of
 from ampsim.ir.parameters import DrawsAs
@@ -151,11 +152,12 @@ class GraphBuilder:
         return Wire(wire.port, wire.payload, trainable=any(w.trainable for w in inputs) or loops > 0)
 
     def back(self, phi: Wire, wire: Wire) -> None:
-        """The edge that goes back to a Phi's next open input."""
+        """The edge that goes back to the next open input of a Phi, or of a Loop."""
         name = phi.port.node
         if not self._open.get(name):
             self._problems.append(
-                f"{name}: has no open input left for an edge from {wire.port.node}: give it loops=..."
+                f"{name}: has no open input left for an edge from {wire.port.node}: "
+                "give a phi loops=..., and a loop one edge"
             )
             return
         spec = self._nodes.get(name)
@@ -185,12 +187,35 @@ class GraphBuilder:
 
     def count_up(self, name: str, wire: Wire, field: str) -> Wire:
         """The Isu that adds 1 to a field of the state."""
-        names = [known.name for known in self.schema.fields]
-        if field not in names[1:]:
-            self._problems.append(f"{name}: states have no field {field!r}{_nearest(field, names[1:])}")
+        column = self._column(name, field)
+        if column is None:
             return Wire(wire.port, None)
-        step = [int(known == field) for known in names]
+        step = [int(number == column) for number in range(len(self.schema.fields))]
         return self.isu(name, wire, lambda states: states + step, lambda states: states - step)
+
+    def loop(self, name: str, wire: Wire, counts: str, over: Select, structured: bool = False) -> tuple[Wire, Wire]:
+        """Loop: what enters by `wire` goes round until `over` gives 1; `back` closes it. The way in, and the way out.
+
+        The field `counts` of a state says how often it has been round: 0 in what enters. In one node what a Phi, a
+        Cond and the Isu of `count_up` do; `structured` if `over` looks at the instance's structure.
+        """
+        column = self._column(name, counts) or 0
+        routed = self._route(
+            name,
+            (wire,),
+            lambda payload, wanted: LoopSpec(name, (payload,) * 2, wanted, self.schema, column, over, structured),
+        )
+        self._open[name] = 1
+        body, leaving = self._ports(replace(routed, trainable=True), 2)
+        return body, leaving
+
+    def _column(self, name: str, field: str) -> int | None:
+        """The column of a state that the node `name` counts in."""
+        names = [known.name for known in self.schema.fields]
+        if field in names[1:]:
+            return names.index(field)
+        self._problems.append(f"{name}: states have no field {field!r}{_nearest(field, names[1:])}")
+        return None
 
     def bcast(self, name: str, wire: Wire, ports: int) -> tuple[Wire, ...]:
         """Bcast: to every one of `ports` successors."""

@@ -9,10 +9,11 @@ from itertools import product
 import numpy as np
 
 from ampsim.ir.graph import CONTROLLER, Port
+from ampsim.ir.loop import LoopSpec
 from ampsim.ir.node import NodeSpec
 from ampsim.ir.routing import CondSpec, IsuSpec, PhiSpec
 
-_FUNCTIONS = ("select", "update", "inverse", "member", "children", "row_state")
+_FUNCTIONS = ("select", "over", "update", "inverse", "member", "children", "row_state")
 _OPTIONAL = ("origin", "parent")
 """Functions that a node can do without."""
 
@@ -73,26 +74,31 @@ def _faults_of_inverse(spec: IsuSpec) -> list[str]:
 
 
 def _endless_loops(nodes: Mapping[str, NodeSpec], connections: Sequence[tuple[Port, Port]]) -> list[str]:
-    """Phis that a message comes back to for ever: on some way round, no Cond has a branch that leads elsewhere."""
+    """Phis that a message comes back to for ever: on some way round, nothing that chooses has a branch that leads
+    elsewhere."""
     successors: dict[str, set[str]] = defaultdict(set)
     for source, target in connections:
         successors[source.node].add(target.node)
     return [
         f"{phi}: a message that enters this loop can never leave it: put a cond into it"
         for phi, spec in nodes.items()
-        if isinstance(spec, PhiSpec) and _is_endless(phi, nodes, successors)
+        if isinstance(spec, PhiSpec | LoopSpec) and _is_endless(phi, nodes, successors)
     ]
 
 
 def _is_endless(phi: str, nodes: Mapping[str, NodeSpec], successors: Mapping[str, set[str]]) -> bool:
-    """Whether a message can come back to a Phi for ever: cut at the Conds that lead out of the loop, then at those
-    that lead out of what is left of it (a loop inside a loop), some way round remains."""
+    """Whether a message can come back to a Phi for ever: cut at the Conds and Loops that lead out of it, then at
+    those that lead out of what is left (a loop inside a loop), some way round remains."""
     uncut = dict(successors)
     while True:
         round_trip = _reachable(phi, uncut) & _reachable(phi, _reversed(uncut))
         if phi not in round_trip or not round_trip <= nodes.keys():
             return False  # a node with a problem of its own may be the cond
-        leaving = [name for name in round_trip if isinstance(nodes[name], CondSpec) and successors[name] - round_trip]
+        leaving = [
+            name
+            for name in round_trip
+            if isinstance(nodes[name], CondSpec | LoopSpec) and successors[name] - round_trip
+        ]
         if not leaving:
             return True
         for name in leaving:

@@ -36,15 +36,25 @@ def ggsnn(
                                       \\- all - readout - loss
 
     Each type of edge has a linear map: `apart`, so that devices can share them, or `together` in one node, `edge`, in
-    place of by_type to any_type, which takes all edges in one go; and `into` sums. The first weights are the same.
+    place of by_type to any_type, which takes all edges in one go; `into` sums, and `loop` is all of loop, leave and
+    step. The first weights are the same.
     """
+
+    def is_over(states: Array, structures: Structures) -> Array:
+        over: Array = (states[:, T] >= steps).astype(int)
+        return over
+
     graph = GraphBuilder(data.inputs, data.fields)
     start = graph.transform("start", "pad", graph.input("annotation"), units=hidden)
-    loop = graph.phi("loop", start, loops=1, origin=lambda states, structure: (states[:, T] > 0).astype(int))
-    again, done = graph.cond("leave", loop, 2, lambda states, structure: (states[:, T] >= steps).astype(int))
-    outward, here = graph.bcast("copy", again, 2)
     types = data.sizes["edge_types"]
     together = edge_maps == "together" and types > 1
+    if together:
+        again, done = graph.loop("loop", start, "t", is_over)
+        loop = again
+    else:
+        loop = graph.phi("loop", start, loops=1, origin=lambda states, structure: (states[:, T] > 0).astype(int))
+        again, done = graph.cond("leave", loop, 2, is_over)
+    outward, here = graph.bcast("copy", again, 2)
     edges = graph.flatmap("edges", outward, _outgoing, _from_node, _edge_type if together else None)
     if together:
         apart = tuple(f"edge{k}" for k in range(types))
@@ -60,7 +70,7 @@ def ggsnn(
         incoming = graph.transform("sum", "sum_rows", incoming)
     # Twice the usual weights: with few steps a state must take up what has come, not keep what it was.
     state = graph.transform("gru", "gru", incoming, here, units=hidden, gain=2.0)
-    graph.back(loop, graph.count_up("step", state, "t"))
+    graph.back(loop, state if together else graph.count_up("step", state, "t"))
     whole = graph.group("all", done, _whole_graph)
     if readout == "node_selection":
         # A bias would raise all scores alike, which the softmax does not see.

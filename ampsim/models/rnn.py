@@ -34,25 +34,27 @@ def rnn(
         start - first - loop - concat1 - linear1 - relu1 - step - leave - linear2 - loss
                           \\----------------------------------------/
 
-    The ops of a step are `apart`, each a node, or `together` in one, `cell1`, which takes the place of embed to relu1
-    and is what `replicas` copies. The first weights are the same.
+    The nodes of a step are `apart`, as in the paper, or `together` in two, of the same first weights and losses:
+    `cell1`, which takes the place of embed to relu1 and is what `replicas` copies, and `loop`, of loop, step and leave.
+
+        start - first - loop - linear2 - loss
+                 token - cell1 - (loop)
     """
     graph = GraphBuilder(data.inputs, data.fields)
     token, vocabulary = graph.input("token"), data.sizes["vocabulary"]
-    if cell == "apart":
-        token = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding)
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
-    loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
     if cell == "apart":
-        both = graph.concat("concat1", token, loop)
+        x = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding)
+        loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
+        both = graph.concat("concat1", x, loop)
         state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
+        again, done = graph.cond("leave", graph.count_up("step", state, "t"), 2, _is_over)
+        graph.back(loop, again)
     else:
+        loop, done = graph.loop("loop", first, "t", _is_over)
         apart = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
         sizes = {"vocabulary": vocabulary, "embedding": embedding, "units": hidden}
-        state = graph.replicated("cell1", replicas, "token_rnn", token, loop, draws_as=apart, **sizes)
-    state = graph.count_up("step", state, "t")
-    again, done = graph.cond("leave", state, 2, _is_over)
-    graph.back(loop, again)
+        graph.back(loop, graph.replicated("cell1", replicas, "token_rnn", token, loop, draws_as=apart, **sizes))
     logits = graph.transform("linear2", "linear", done, units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
     return graph.graph()

@@ -184,11 +184,12 @@ def test_a_phi_of_nothing_is_told():
 
 def test_an_edge_back_to_a_phi_that_has_no_open_input_is_told_with_the_cure():
     found = problems_of(back_without_an_open_input, INPUTS | SPARE)
-    assert "second: has no open input left for an edge from more: give it loops=..." in found
+    assert "second: has no open input left for an edge from more: give a phi loops=..., and a loop one edge" in found
 
 
 def test_an_edge_back_to_a_node_that_is_no_phi_is_told():
-    assert "relu: has no open input left for an edge from more: give it loops=..." in problems_of(back_to_no_phi)
+    told = "relu: has no open input left for an edge from more: give a phi loops=..., and a loop one edge"
+    assert told in problems_of(back_to_no_phi)
 
 
 def test_a_group_whose_output_two_nodes_read_is_told_with_both():

@@ -38,9 +38,9 @@ def test_together_starts_from_the_weights_of_the_types_apart():
     assert [len(np.unique(part)) > 1 for part in stacked["weight"]] == [True] * TYPES
 
 
-def test_together_has_one_node_in_place_of_those_that_part_the_types():
+def test_together_has_one_node_for_the_types_and_one_for_the_loop():
     apart, together = set(network("apart").nodes), set(network("together").nodes)
-    assert apart - together == {"by_type", "any_type", "edge0", "edge1", "edge2", "sum"}
+    assert apart - together == {"by_type", "any_type", "edge0", "edge1", "edge2", "sum", "leave", "step"}
     assert together - apart == {"edge"}
 
 
