@@ -142,9 +142,15 @@ def table_gradient(ids: Array, rows: Array, vocabulary: int) -> Array | RowGradi
     """
     if vocabulary > SMALL_VOCABULARY:
         return RowGradient(ids, rows, vocabulary)
+    return sum_by_id(ids, rows, vocabulary)
+
+
+def sum_by_id(ids: Array, rows: Array, vocabulary: int) -> Array:
+    """float32[vocabulary, units]: the sum of the `rows float32[rows, units]` of each id, by a product with ones."""
     chosen = np.zeros((vocabulary, len(ids)), rows.dtype)
     chosen[ids, np.arange(len(ids))] = 1
-    return chosen @ rows
+    sums: Array = chosen @ rows
+    return sums
 
 
 def embedding_shape(ids: ArraySpec, *, vocabulary: int, units: int) -> tuple[ArraySpec, ...]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ampsim.ops.gates import check_input, check_memory
 from ampsim.ops.linear import (
-    embedding_cost,
+    SMALL_VOCABULARY,
     embedding_shape,
     he_normal,
-    linear_cost,
+    sum_by_id,
     table_gradient,
     unit_normal,
     zeros,
@@ -31,19 +31,26 @@ from ampsim.ops.table import (
 )
 
 
+def words_first(rows: int, vocabulary: int) -> bool:
+    """Whether each word's part of the product is taken once, and not that of each row: where words are fewer."""
+    return vocabulary <= min(rows, SMALL_VOCABULARY)
+
+
 def token_rnn_forward(
     parameters: Parameters, token: Array, h: Array, *, vocabulary: int, embedding: int, units: int
 ) -> tuple[Arrays, Arrays]:
     """token int64[rows], h float32[rows, units] -> float32[rows, units]."""
     check_indices(token, vocabulary, "token_rnn: token", f"raise vocabulary ({vocabulary}) or correct the data")
-    weight = parameters["weight"]
-    x = parameters["table"].take(token, axis=0)
+    table, weight = parameters["table"], parameters["weight"]
+    by_word = words_first(len(token), vocabulary)
+    x = table if by_word else table.take(token, axis=0)
     # Two products of parts that lie side by side in memory, where one would take a copy of both inputs.
-    y = x @ weight[:embedding]
-    y += h @ weight[embedding:]
-    y += parameters["bias"]
+    part = x @ weight[:embedding]
+    part += parameters["bias"]
+    y = h @ weight[embedding:]
+    y += part.take(token, axis=0) if by_word else part
     np.maximum(y, 0, out=y)
-    return (y,), (token, x, h, y)
+    return (y,), (token, h, y)
 
 
 def token_rnn_backward(
@@ -57,15 +64,18 @@ def token_rnn_backward(
     units: int,
 ) -> Gradients:
     """dy float32[rows, units] -> dh float32[rows, units], and the gradients of table, weight and bias."""
-    (token, x, h, y), (dy,) = saved, gradients
-    weight = parameters["weight"]
+    (token, h, y), (dy,) = saved, gradients
+    table, weight = parameters["table"], parameters["weight"]
     dz = dy * (y > 0)
+    by_word = words_first(len(token), vocabulary)
+    x, dpart = (table, sum_by_id(token, dz, vocabulary)) if by_word else (table.take(token, axis=0), dz)
     dweight = np.empty_like(weight)
-    np.dot(x.T, dz, out=dweight[:embedding])
+    np.dot(x.T, dpart, out=dweight[:embedding])
     np.dot(h.T, dz, out=dweight[embedding:])
-    dtable = table_gradient(token, dz @ weight[:embedding].T, vocabulary)
+    dx = dpart @ weight[:embedding].T
+    dtable = dx if by_word else table_gradient(token, dx, vocabulary)
     dh = dz @ weight[embedding:].T if wanted[1] else None
-    return (None, dh), {"table": dtable, "weight": dweight, "bias": np.add.reduce(dz, axis=0)}
+    return (None, dh), {"table": dtable, "weight": dweight, "bias": np.add.reduce(dpart, axis=0)}
 
 
 def token_rnn_shape(
@@ -82,18 +92,31 @@ def token_rnn_shape(
 def token_rnn_cost(
     rows: int, token: ArraySpec, h: ArraySpec, *, vocabulary: int, embedding: int, units: int
 ) -> tuple[Cost, Cost]:
-    """Of r rows, e values of an embedding, u units: that of `embedding`, of `linear` for its output and h, and
+    """Of r rows, e values of an embedding, u units, and k parts of the product that are of tokens: v, the vocabulary,
+    where it is at most r and SMALL_VOCABULARY, else r. That of `linear` for k rows of e values and, without a bias, for
+    r rows of u, which writes the output once; what is looked up; and
 
-    forward    ru flops (the maximum)
-    backward   2ru flops (its slope); reads the output: ru; neither writes nor reads again the gradient of what was
-               looked up: -re each
+    forward    2ru flops (a sum, the maximum); reads the tokens: r
+    backward   2ru flops (the slope), and where k is v ru more (sums by token), where it is r what `embedding` has;
+               reads the output: ru, and the tokens: r
+
+    Of what lies between (the parts, the gradients of parts and of what was looked up) nothing is counted.
     """
-    looked_up = embedding_cost(rows, token, vocabulary=vocabulary, units=embedding)
-    product = linear_cost(rows, ArraySpec((embedding + units,), h.dtype), units=units)
-    forward, backward = (one + other for one, other in zip(looked_up, product, strict=True))
-    values = rows * units
-    between = rows * ArraySpec((embedding,), h.dtype).row_bytes
-    return forward + Cost(values), backward + Cost(2 * values, rows * h.row_bytes - between, -between)
+    by_word = words_first(rows, vocabulary)
+    parts, values = vocabulary if by_word else rows, rows * units
+    value, token_bytes, h_bytes = h.row_bytes // units, rows * token.row_bytes, rows * h.row_bytes
+    weight_bytes = value * (embedding + units + 1) * units
+    table_bytes = value * min(rows, vocabulary) * embedding
+    written = value * (vocabulary if vocabulary <= SMALL_VOCABULARY else rows) * embedding
+    products = 2 * units * (parts * embedding + rows * units)
+    sums = values if by_word else rows * embedding
+    forward = Cost(products + 2 * values, token_bytes + table_bytes + weight_bytes + h_bytes, h_bytes)
+    backward = Cost(
+        2 * products + parts * units + 2 * values + sums,
+        token_bytes + table_bytes + weight_bytes - value * units + 3 * h_bytes,
+        h_bytes + weight_bytes + written,
+    )
+    return forward, backward
 
 
 def token_rnn_parameters(

@@ -21,7 +21,7 @@ vocabularies = st.sampled_from([1, 5, SMALL_VOCABULARY + 1])
     vocabulary=vocabularies,
     embedding=st.integers(1, 4),
     units=st.integers(1, 4),
-    rows=st.integers(0, 6),
+    rows=st.integers(0, 8),
     wants_h=st.booleans(),
     seed=st.integers(0, 100),
 )
@@ -54,10 +54,38 @@ def test_it_is_the_four_ops_one_after_the_other(vocabulary, embedding, units, ro
         np.testing.assert_allclose(ours, its, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("tokens", [[4, 0, 4], [4, 0, 4, 2, 2, 0]], ids=["fewer than words", "more than words"])
 @pytest.mark.parametrize("vocabulary", [5, SMALL_VOCABULARY + 1])
-def test_gradients_are_central_differences(vocabulary):
-    h = np.random.default_rng(0).standard_normal((3, 2))
-    check_gradients("token_rnn", np.array([4, 0, 4]), h, vocabulary=vocabulary, embedding=3, units=2)
+def test_gradients_are_central_differences(vocabulary, tokens):
+    h = np.random.default_rng(0).standard_normal((len(tokens), 2))
+    check_gradients("token_rnn", np.array(tokens), h, vocabulary=vocabulary, embedding=3, units=2)
+
+
+@pytest.mark.parametrize(("vocabulary", "rows"), [(5, 3), (5, 6), (70, 80)])
+def test_the_gradient_is_that_at_todays_table_and_weight(vocabulary, rows):
+    generator = np.random.default_rng(1)
+    sizes = {"vocabulary": vocabulary, "embedding": 3, "units": 2}
+    token, h = generator.integers(vocabulary, size=rows), generator.standard_normal((rows, 2))
+    dy = generator.standard_normal((rows, 2))
+    shapes = {name: spec.shape for name, spec in OP.parameters(INTEGERS, ArraySpec((2,)), **sizes).items()}
+    p = {name: generator.standard_normal(shape) for name, shape in shapes.items()}
+    (y,), saved = OP.forward(p, token, h, **sizes)
+    later = {name: value + 1 for name, value in p.items()}
+    (_, dh), sums = OP.backward(later, saved, (dy,), (False, True), **sizes)
+    dz = dy * (y > 0)
+    np.testing.assert_allclose(dh, dz @ later["weight"][3:].T)
+    np.testing.assert_allclose(sums["weight"], np.concatenate([later["table"][token], h], axis=1).T @ dz, atol=1e-12)
+
+
+def test_the_part_of_the_product_that_is_of_words_is_taken_once_for_each():
+    sizes = {"vocabulary": 5, "embedding": 3, "units": 2}
+    few, many = (OP.cost(rows, INTEGERS, ArraySpec((2,)), **sizes) for rows in (4, 1000))
+    # 2weu + 2ru² + 2ru forward, of w words, r rows, e values, u units.
+    assert few[0].flops == 2 * 4 * 3 * 2 + 2 * 4 * 4 + 2 * 4 * 2
+    assert many[0].flops == 2 * 5 * 3 * 2 + 2 * 1000 * 4 + 2 * 1000 * 2
+    # Both products twice, the bias, and ru each for the slope's two and the sums by word; re for those by row.
+    assert few[1].flops == 2 * (2 * 4 * 3 * 2 + 2 * 4 * 4) + 4 * 2 + 2 * 4 * 2 + 4 * 3
+    assert many[1].flops == 2 * (2 * 5 * 3 * 2 + 2 * 1000 * 4) + 5 * 2 + 3 * 1000 * 2
 
 
 @pytest.mark.parametrize("token", [-1, 3])
