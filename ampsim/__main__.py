@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ampsim import blas, portable
 from ampsim.errors import BadInput
-from ampsim.garbage import look_seldom
+from ampsim.garbage import keep_freed_memory, look_seldom
 
 
 def main() -> int:
@@ -26,6 +26,7 @@ def main() -> int:
             from ampsim.runtime.device_process import main as device
 
             look_seldom()
+            keep_freed_memory()
             return device(sys.argv[2:])
         from ampsim.cli.main import main as command_line
 

@@ -7,7 +7,6 @@ and taking in are told in the thread's time on the CPU.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -177,7 +176,6 @@ def _empty_s(socket: DeviceSocket, repeats: int) -> float:
         for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
             meter.switch(activity)
         socket.receive()
-        os.getppid()
         taken_s.append(thread_time() - began_s)
     return median(taken_s)
 

@@ -29,6 +29,8 @@ class GradientFormat:
             self.payload: tuple[ArraySpec, ...] = (ArraySpec((), "int64"), ArraySpec((units,)))
         else:
             self.payload = (ArraySpec((sum(prod(spec.shape) for spec in specs.values()),)),)
+        ends = np.cumsum([prod(spec.shape) for spec in specs.values()]).tolist()
+        self._slices = {name: slice(first, end) for name, first, end in zip(specs, [0, *ends], ends, strict=False)}
         self.row_bytes = sum(array.row_bytes for array in self.payload)
 
     def pack(self, gradients: Gradients) -> Arrays:
@@ -45,7 +47,5 @@ class GradientFormat:
             ((name, spec),) = self._specs.items()
             ids, rows = payload
             return {name: RowGradient(ids, rows, spec.shape[0])}
-        (values,) = payload
-        ends = np.cumsum([prod(spec.shape) for spec in self._specs.values()])
-        parts = np.split(values[0].copy(), ends[:-1])
-        return {name: part.reshape(spec.shape) for (name, spec), part in zip(self._specs.items(), parts, strict=True)}
+        values = payload[0][0].copy()
+        return {name: values[part].reshape(self._specs[name].shape) for name, part in self._slices.items()}
