@@ -52,7 +52,11 @@ class StateSchema:
 
     @cached_property
     def _bits(self) -> Array:
-        return np.array([field.bits for field in self.fields], np.uint64)
+        return np.array(self._widths, np.uint64)
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        return [field.bits for field in self.fields]
 
     def packed(self, states: Array) -> Array:
         """`int64[n, fields]` to `int64[n]`, equal where the states are equal."""
@@ -62,16 +66,18 @@ class StateSchema:
     @cached_property
     def _weights(self) -> Array:
         """What each field counts in a packed state: 2 to the power of the bits behind it."""
-        behind = np.cumsum([0, *(field.bits for field in self.fields[:0:-1])])[::-1]
+        behind = np.cumsum([0, *self._widths[:0:-1]])[::-1]
         weights: Array = np.left_shift(1, behind)
         return weights
 
     def keys(self, states: Array) -> list[int]:
         """The packed states as n ints, for use as dictionary keys."""
-        if states.size == 1:
-            return [states.item(0)]
-        packed = states[:, 0] if len(self.fields) == 1 else states @ self._weights
-        keys: list[int] = packed.tolist()
+        if len(states) == 1:  # in Python: it takes a third of what NumPy would
+            key = 0
+            for number, bits in zip(states[0].tolist(), self._widths, strict=True):
+                key = key << bits | number
+            return [key]
+        keys: list[int] = self.packed(states).tolist()
         return keys
 
     def describe(self, key: int) -> str:

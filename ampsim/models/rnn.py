@@ -42,9 +42,9 @@ def rnn(
     """
     graph = GraphBuilder(data.inputs, data.fields)
     token, vocabulary = graph.input("token"), data.sizes["vocabulary"]
+    x = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding) if cell == "apart" else None
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
-    if cell == "apart":
-        x = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding)
+    if x is not None:
         loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
         both = graph.concat("concat1", x, loop)
         state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))

@@ -215,6 +215,7 @@ def check_indices(indices: Array, count: int, what: str, cure: str) -> None:
 
     NumPy would read a negative index from the end, which here is never meant.
     """
-    if indices.size and not (indices.min() >= 0 and indices.max() < count):
+    # As unsigned numbers, negative ones are the largest.
+    if np.count_nonzero(indices.view(f"u{indices.itemsize}") >= count):
         wrong = indices[(indices < 0) | (indices >= count)][0]
         raise ValueError(f"{what} {wrong} is not in 0 to {count - 1}: {cure}")

@@ -20,13 +20,14 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-PROTOCOL = 3
+PROTOCOL = 4
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_DIMENSIONS = 8
 DTYPES = frozenset({"<f4", "<f8", "<i8", "<i4", "|u1", "|b1"})
 
-LARGE_BYTES = 16 * 2**10
-"""From this size on an array has a frame of its own, and is not copied; below, a frame costs more than a copy."""
+LARGE_BYTES = 256 * 2**10
+"""From this size on an array has a frame of its own, and is not copied; below, a frame costs more than a copy (one of
+140 kB: of a device that sends it with every turn of a list, a twentieth of all its time)."""
 INLINE_BYTES = 64 * 2**10
 """Up to this size the small arrays of a bundle are in its header; together beyond it, they have a frame."""
 ALIGNMENT = 8
