@@ -41,10 +41,12 @@ def rnn(
                  token - cell1 - (loop)
     """
     graph = GraphBuilder(data.inputs, data.fields)
-    token, vocabulary = graph.input("token"), data.sizes["vocabulary"]
-    x = graph.transform("embed", "embedding", token, vocabulary=vocabulary, units=embedding) if cell == "apart" else None
+    apart = cell == "apart"
+    x, vocabulary = graph.input("token"), data.sizes["vocabulary"]
+    if apart:
+        x = graph.transform("embed", "embedding", x, vocabulary=vocabulary, units=embedding)
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
-    if x is not None:
+    if apart:
         loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
         both = graph.concat("concat1", x, loop)
         state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
@@ -52,9 +54,9 @@ def rnn(
         graph.back(loop, again)
     else:
         loop, done = graph.loop("loop", first, "t", _is_over)
-        apart = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
+        same = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
         sizes = {"vocabulary": vocabulary, "embedding": embedding, "units": hidden}
-        graph.back(loop, graph.replicated("cell1", replicas, "token_rnn", token, loop, draws_as=apart, **sizes))
+        graph.back(loop, graph.replicated("cell1", replicas, "token_rnn", x, loop, draws_as=same, **sizes))
     logits = graph.transform("linear2", "linear", done, units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
     return graph.graph()
