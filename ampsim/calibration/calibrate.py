@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from statistics import median
 
@@ -15,6 +15,7 @@ from ampsim.calibration.fit import (
     Sample,
     fit_controller,
     fit_handing,
+    fit_lateness,
     fit_line,
     fit_rates,
 )
@@ -22,8 +23,9 @@ from ampsim.calibration.machine import memory_bytes, time_copies, time_products
 from ampsim.calibration.sockets import SocketTimes, time_sockets
 from ampsim.calibration.workloads import quick_workloads, workloads
 from ampsim.runtime.controller_time import NAME as CONTROLLER
+from ampsim.runtime.statistics import Edges
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Rate, Way
+from ampsim.sim.rates import Way
 
 QUICK = 0.1
 """The share of the repetitions that --quick makes of what is repeated."""
@@ -42,10 +44,12 @@ class Calibration:
     sockets: SocketTimes
     send: FittedHanding
     receive: FittedHanding
+    lateness: float
+    """the part of the latency, in s, that whole runs told"""
 
 
 def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None]) -> Calibration:
-    """Measure; a minute, some seconds if `quick`. `tell` is told what is being measured. In the main thread.
+    """Measure; a good minute, some seconds if `quick`. `tell` is told what is being measured. In the main thread.
 
     Raises RunFailed and Interrupted.
     """
@@ -58,9 +62,13 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     controls: list[ControllerSample] = []
     sent: list[HandedInRun] = []
     received: list[HandedInRun] = []
-    for workload in quick_workloads() if quick else workloads():
+    edges: list[Edges] = []
+    # Twice, some time apart: what a machine does beside changes within seconds.
+    chosen = list(quick_workloads()) if quick else 2 * list(workloads())
+    for workload in chosen:
         tell(str(workload))
         timed = workload.time()
+        edges.append(timed.edges)
         samples += timed.samples
         controls += timed.controls
         sent += timed.send
@@ -79,15 +87,19 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         compute=2 * prod(large) / large_s,
         memory_bandwidth=memory_bandwidth,
         memory=memory_bytes(),
-        overhead=batch_s + loop_s,
+        overhead=batch_s,
         message_overhead=message_s,
+        turn=loop_s,
         send=send.handing,
         receive=receive.handing,
-        rates=_with_the_loop(rates, loop_s),
+        rates={op: {way: fitted.rate for way, fitted in ways.items()} for op, ways in rates.items()},
     )
     # Where size made no difference that could be seen, copying is all that it can be.
-    network = latency, min(bandwidth, memory_bandwidth)
-    return Calibration(profile, *network, rates, products, copies, sockets, send, receive)
+    bandwidth = min(bandwidth, memory_bandwidth)
+    tell("what whole runs would be by these figures")
+    late_s = fit_lateness(edges, [workload.predict(profile, (latency, bandwidth)) for workload in chosen])
+    network = latency + late_s, bandwidth
+    return Calibration(profile, *network, rates, products, copies, sockets, send, receive, late_s)
 
 
 def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
@@ -99,17 +111,3 @@ def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
         if way != "update" and op != CONTROLLER
     ]
     return median(rate.batch + rate.call for rate in measured), median(rate.message for rate in measured)
-
-
-def _with_the_loop(rates: Mapping[str, Mapping[Way, Fitted]], loop_s: float) -> dict[str, dict[Way, Rate]]:
-    """The rates, those of batches with what a turn of the device's loop takes around them.
-
-    An update is part of a batch, and the controller has another loop.
-    """
-
-    def with_the_loop(op: str, way: Way, rate: Rate) -> Rate:
-        return rate if way == "update" or op == CONTROLLER else replace(rate, batch=rate.batch + loop_s)
-
-    return {
-        op: {way: with_the_loop(op, way, fitted.rate) for way, fitted in ways.items()} for op, ways in rates.items()
-    }

@@ -1,4 +1,4 @@
-"""Times a training run on two device processes, as a config's would be, and finds out what each turn was.
+"""Times a training run on two device processes, as a config's would be, and repeats it on the simulated clock.
 
 A device notes when it handled what, and in which order; what a batch computed on follows from the order on shapes
 alone (replay.py). So everything is timed where it counts: between waiting and sending, beside another device and the
@@ -18,7 +18,7 @@ from ampsim.data.dataset import Dataset
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import Graph
 from ampsim.ir.structure import STRUCTURE_ARRAYS
-from ampsim.runtime.cluster import Delivery, Heartbeat, Interval, Refused
+from ampsim.runtime.cluster import Cluster, Delivery, Heartbeat, Interval, Refused
 from ampsim.runtime.controller_core import ControllerCore, Plan
 from ampsim.runtime.controller_events import (
     ControllerAction,
@@ -36,7 +36,11 @@ from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.launcher import LocalLauncher
 from ampsim.runtime.process_cluster import ProcessCluster
 from ampsim.runtime.signals import StopSignals
+from ampsim.runtime.simulated_cluster import SimulatedCluster
 from ampsim.runtime.spec import ClusterSpec
+from ampsim.runtime.statistics import Edges
+from ampsim.sim.network import Network, NetworkPlan
+from ampsim.sim.profile import DeviceProfile
 
 WAIT_S = 0.2
 PATIENCE_S = 60.0
@@ -60,12 +64,16 @@ class Handed:
 
 @dataclass
 class TimedRun:
-    """What a run has told: the devices' intervals, the controller's events, its injections, and what it sent."""
+    """What a run has told: the devices' intervals, the controller's events, its injections, and what it sent.
+
+    `edges` says how long packets were on the way.
+    """
 
     intervals: dict[str, list[Interval]]
     controls: list[ControllerSample] = field(default_factory=list)
     injections: list[Injection] = field(default_factory=list)
     sent: dict[str, Handed] = field(default_factory=dict)
+    edges: Edges = field(default_factory=dict)
 
     def spent_s(self, device: str, activity: str) -> float:
         """A device's seconds of one activity."""
@@ -77,7 +85,7 @@ def time_cluster(spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan) 
 
     Raises DeviceFailed, and Interrupted.
     """
-    names = {name: name for name in dict.fromkeys(spec.placement.values())}
+    names = _devices(spec)
     with tempfile.TemporaryDirectory(prefix="ampsim-calibrate-") as folder, StopSignals() as stop:
         launcher = LocalLauncher(Path(folder) / "summary.json", Path(folder) / "logs")
         try:
@@ -87,13 +95,34 @@ def time_cluster(spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan) 
             launcher.close()
 
 
+def predict_edges(
+    spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan, profile: DeviceProfile, network: tuple[float, float]
+) -> Edges:
+    """How long packets would be on the way by the simulated clock, devices and controller being of a profile.
+
+    `network` is latency in s and bandwidth in byte/s between any two.
+    """
+    names = _devices(spec)
+    links = Network(NetworkPlan("full", list(names), *network))
+    profiles = dict.fromkeys(names, profile)
+    cluster = SimulatedCluster(spec, graph, profiles, names, links, arithmetic=False, controller=profile)
+    core = ControllerCore(plan, graph, spec.placement, dataset)
+    with StopSignals() as stop:
+        return _Timed(core, graph, names).run(cluster, stop).edges
+
+
+def _devices(spec: ClusterSpec) -> dict[str, str]:
+    """Each device's name, and what errors call it."""
+    return {name: name for name in dict.fromkeys(spec.placement.values())}
+
+
 class _Timed:
     def __init__(self, core: ControllerCore, graph: Graph, names: Sequence[str] | dict[str, str]) -> None:
         self._core, self._graph = core, graph
         self._timed = TimedRun({name: [] for name in names}, sent={name: Handed() for name in names})
         self._ended = False
 
-    def run(self, cluster: ProcessCluster, stop: StopSignals) -> TimedRun:
+    def run(self, cluster: Cluster, stop: StopSignals) -> TimedRun:
         with cluster:
             self._send(cluster, self._perform(self._core.next_pass(), cluster))
             while not self._ended:
@@ -111,9 +140,10 @@ class _Timed:
                 raise DeviceFailed(collected.missing[0], f"did not end within {PATIENCE_S:.0f} s")
             for interval in collected.intervals:
                 self._timed.intervals[interval.device].append(interval)
+            self._timed.edges = collected.edges
         return self._timed
 
-    def _control(self, event: ControllerEvent, cluster: ProcessCluster) -> list[Delivery]:
+    def _control(self, event: ControllerEvent, cluster: Cluster) -> list[Delivery]:
         began_s = perf_counter()
         actions = self._core.handle(event)
         seconds = perf_counter() - began_s
@@ -125,13 +155,14 @@ class _Timed:
             self._timed.controls.append(ControllerSample(len(event.batch), instances, messages, size, seconds))
         return self._perform(actions, cluster)
 
-    def _perform(self, actions: list[ControllerAction], cluster: ProcessCluster) -> list[Delivery]:
+    def _perform(self, actions: list[ControllerAction], cluster: Cluster) -> list[Delivery]:
         deliveries: list[Delivery] = []
         for action in actions:
             match action:
                 case Send() | SendStructures() | DropStructure():
                     deliveries.append(action)
                 case Injected(injection):
+                    cluster.injected(injection.instances)
                     self._timed.injections.append(injection)
                 case EndEpochOnDevices():
                     cluster.end_epoch()
@@ -141,7 +172,7 @@ class _Timed:
                     self._ended = True
         return deliveries
 
-    def _send(self, cluster: ProcessCluster, deliveries: list[Delivery]) -> None:
+    def _send(self, cluster: Cluster, deliveries: list[Delivery]) -> None:
         peers = set[str]()
         for action in deliveries:
             match action:

@@ -9,7 +9,9 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Cost
+from ampsim.runtime.statistics import Edges
 from ampsim.sim.rates import Handing, Rate, Way
 
 Floats = NDArray[np.float64]
@@ -215,6 +217,21 @@ def fit_handing(alone: Sequence[HandedOnce], runs: Sequence[HandedInRun], loop_s
     (factor,), error = robust(expected_s[:, None], whole[:, 5] - loop_s * whole[:, 0])
     handing = Handing(float(bundle * factor), float(batch * factor), float(array * factor), _per_second(byte * factor))
     return FittedHanding(handing, float(factor), error_alone, error)
+
+
+def fit_lateness(measured: Sequence[Edges], predicted: Sequence[Edges]) -> float:
+    """By how many seconds a packet was longer on the way between two devices, in whole runs, than predicted; >= 0.
+
+    The median over the edges of all runs. Alone, who is to receive sleeps on a core of its own, and no other process
+    wants it; in a run it has to be waked up beside others, which no transfer between two sockets tells.
+    """
+    late = [
+        on_the_way.mean_s - expected[edge].mean_s
+        for found, expected in zip(measured, predicted, strict=True)
+        for edge, on_the_way in found.items()
+        if CONTROLLER not in edge and edge in expected
+    ]
+    return max(0.0, float(np.median(late))) if late else 0.0
 
 
 def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:

@@ -44,6 +44,7 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
         "memory": profile.memory,
         "overhead": profile.overhead,
         "message_overhead": profile.message_overhead,
+        "turn": profile.turn,
     }
     units = {**UNITS, "memory": "byte"}
     lines = [
@@ -67,6 +68,8 @@ def network_text(calibration: Calibration) -> str:
     lines += [
         f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.sockets.transfers
     ]
+    late = format_quantity(calibration.lateness, "s")
+    lines.append(f"# In whole runs messages were {late} longer on the way between devices: part of the latency.")
     latency, bandwidth = format_quantity(calibration.latency, "s"), format_quantity(calibration.bandwidth, "byte/s")
     return "\n".join([*lines, f"network: {{topology: full, latency: {latency}, bandwidth: {bandwidth}}}", ""])
 
@@ -92,7 +95,6 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
     for what, fitted in (("handing out", calibration.send), ("taking in", calibration.receive)):
         yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long;"
         yield f"#   median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}"
-    yield f"# A turn of the loop without work: {format_quantity(sockets.empty_s, 's')}; it is in each `batch` below."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ampsim.calibration.cluster import time_cluster
+from ampsim.calibration.cluster import predict_edges, time_cluster
 from ampsim.calibration.fit import ControllerSample, HandedInRun, Sample
 from ampsim.calibration.replay import replay, timed
 from ampsim.calibration.synthetic import molecules, trees
@@ -18,6 +18,7 @@ from ampsim.ir.graph import Graph
 from ampsim.models import BUILT_IN
 from ampsim.runtime.controller_core import Plan
 from ampsim.runtime.spec import Choice, ClusterSpec
+from ampsim.runtime.statistics import Edges
 from ampsim.sim.placement import balance
 from ampsim.sim.profile import DeviceProfile
 
@@ -29,12 +30,16 @@ TYPICAL = DeviceProfile("typical", "", compute=1e11, memory_bandwidth=2e10, memo
 
 @dataclass(frozen=True)
 class Timed:
-    """What a workload has told: batches, the controller's events, and each device's times of sending and receiving."""
+    """What a workload has told: batches, the controller's events, and each device's times of sending and receiving.
+
+    `edges` says how long packets were on the way.
+    """
 
     samples: list[Sample]
     controls: list[ControllerSample]
     send: list[HandedInRun]
     receive: list[HandedInRun]
+    edges: Edges
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,13 @@ class Workload:
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         return f"{self.model} ({options}), {self.max_active_keys} in flight"
 
-    def time(self, share: float = 1.0) -> Timed:
-        """Train on `share` of its examples, on two device processes. Raises RunFailed and Interrupted."""
-        dataset = self.data(max(2, round(self.examples * share)))
+    def time(self) -> Timed:
+        """Train on two device processes. Raises RunFailed and Interrupted."""
+        dataset = self.data(self.examples)
         graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
         spec = self._spec(graph, dataset)
         run = time_cluster(spec, graph, dataset, self._plan)
-        timed_run = Timed([], run.controls, [], [])
+        timed_run = Timed([], run.controls, [], [], run.edges)
         for device, work in replay(spec, graph, dataset, self._plan, run).items():
             timed_run.samples.extend(timed(work, run, device))
             for handed, activity, samples in (
@@ -71,6 +76,12 @@ class Workload:
                 counts = handed.bundles, handed.batches, handed.arrays, handed.size
                 samples.append((work.turns, *counts, run.spent_s(device, activity)))
         return timed_run
+
+    def predict(self, profile: DeviceProfile, network: tuple[float, float]) -> Edges:
+        """How long packets would be on the way by these figures (`network`: latency in s, bandwidth in byte/s)."""
+        dataset = self.data(self.examples)
+        graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
+        return predict_edges(self._spec(graph, dataset), graph, dataset, self._plan, profile, network)
 
     @property
     def _plan(self) -> Plan:
@@ -118,6 +129,7 @@ def workloads() -> Iterator[Workload]:
     yield Workload("mlp", narrow, _images(50), 2000, "momentum", 2, 4, max_batch=1)
     for batch, hidden in ((100, 128), (20, 128), (100, 64)):
         yield Workload("rnn", {"hidden": hidden}, _lists(batch), 60 * batch, "adam", 4, 4, max_batch=1)
+    yield Workload("rnn", {"hidden": 128, "cell": "together"}, _lists(100), 6000, "adam", 4, 4, max_batch=1)
     for keys, at_once, examples in ((75, 25, 400), (8, 2, 40)):
         for hidden in (128, 32):
             sizes = {"embedding": hidden, "hidden": hidden}
@@ -128,7 +140,7 @@ def workloads() -> Iterator[Workload]:
             yield Workload("ggsnn", graph, molecules, examples, "adam", 64, keys, at_once)
     yield Workload("ggsnn", {"hidden": 100, "steps": 4} | TOGETHER, molecules, 400, "adam", 64, 60, 20)
     small = {"hidden": 5, "steps": 2, "readout": "node_selection"}
-    for keys, at_once, examples in ((60, 20, 2400), (4, 1, 50)):
+    for keys, at_once, examples in ((100, 20, 2400), (4, 1, 50)):
         yield Workload("ggsnn", small, _questions, examples, "adam", 50, keys, at_once)
         yield Workload("ggsnn", small | TOGETHER, _questions, examples // 2, "adam", 50, keys, at_once)
 

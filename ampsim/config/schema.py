@@ -295,6 +295,7 @@ class DeviceFile(Section):
     memory: Bytes = Field(description="size of the device's memory")
     overhead: Seconds = Field(description="time per batch of messages handled, beside the arithmetic")
     message_overhead: Seconds = Field(default=_written("0 s"), description="time per message of a batch")
+    turn: Seconds = Field(default=_written("0 s"), description="time per turn, beside its batches")
     send: HandingFigures = Field(default_factory=HandingFigures, description="time of handing out to other processes")
     receive: HandingFigures = Field(default_factory=HandingFigures, description="time of taking in what has come")
     rates: dict[str, dict[Way, RateFigures]] = Field(

@@ -69,7 +69,7 @@ class SimulatedDevice:
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
         self.send_s = self.time.send_s(actions)
         batches_s = self.time.batches_s(handled)
-        batches_s[0] += self.receive_s
+        batches_s[0] += self.profile.turn + self.receive_s
         batches_s[-1] += self.send_s
         self.receive_s = 0.0
         ends_s, messages = now_s, 0

@@ -26,11 +26,11 @@ RATES = {
 def made_up(kind: str) -> Calibration:
     """A calibration that nobody measured."""
     send, receive = Handing(4e-5, 1e-5, 1e-6, 5e9), Handing(bundle=8e-5)
-    profile = DeviceProfile(kind, "made up", 1e11, 2e10, 4e9, 3e-5, 2e-7, send, receive, RATES)
+    profile = DeviceProfile(kind, "made up", 1e11, 2e10, 4e9, 3e-5, 2e-7, 1e-5, send, receive, RATES)
     fitted = {op: {way: Fitted(rate, 10, 0.05) for way, rate in ways.items()} for op, ways in RATES.items()}
     times = SocketTimes(1e-5, [(1, 1, 3, 48, 5e-5)], [(1, 1, 3, 48, 9e-5)], [(48, 7e-5)])
     handing = FittedHanding(send, 1.5, 0.1, 0.2), FittedHanding(receive, 1.5, 0.1, 0.2)
-    return Calibration(profile, 6e-5, 2e9, fitted, [((1, 2, 3), 1e-6)], [(4096, 1e-6)], times, *handing)
+    return Calibration(profile, 6e-5, 2e9, fitted, [((1, 2, 3), 1e-6)], [(4096, 1e-6)], times, *handing, 1e-5)
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ from ampsim.calibration.fit import (
     Sample,
     fit_controller,
     fit_handing,
+    fit_lateness,
     fit_line,
     fit_rates,
     non_negative,
 )
 from ampsim.ops.table import Cost
+from ampsim.runtime.statistics import Edges, OnTheWay
 from ampsim.sim.rates import Handing, Rate, Way
 
 FORWARD = Rate(20e-6, 30e-6, 0.3e-6, 4e-6, 0.1e-6, compute=80e9, memory_bandwidth=20e9)
@@ -117,3 +119,14 @@ def test_transfers_too_short_for_the_clock_are_no_trouble() -> None:
     latency, bandwidth = fit_line([10, 1000, 10**6], [0.0, 0.0, 0.0])
     assert latency > 0
     assert bandwidth > 1e9
+
+
+def test_lateness_is_the_median_over_the_edges_between_devices_and_never_negative() -> None:
+    def edges(controller_s: float, *between_s: float) -> Edges:
+        names = [("controller", "d0"), ("d0", "d1"), ("d1", "d0")]
+        return {edge: OnTheWay(2, 2 * s) for edge, s in zip(names, (controller_s, *between_s), strict=False)}
+
+    predicted = [edges(1.0, 0.1, 0.2), edges(1.0, 0.3)]
+    assert fit_lateness([edges(9.0, 0.15, 0.5), edges(9.0, 0.4)], predicted) == pytest.approx(0.1)
+    assert fit_lateness([edges(9.0, 0.05, 0.1), edges(9.0, 0.1)], predicted) == 0.0
+    assert fit_lateness([{}], [{}]) == 0.0

@@ -53,6 +53,8 @@ def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_time_per_message_and_per_op(simulate: Any) -> None:
     turns = INSTANCES * (3 * TURNS + BACK)
     assert simulate("message_overhead: 1 s\n")["devices"]["d0"]["busy_s"] == turns
+    # A relu is answered in the turn of the layer before it; but back, where the image wants no gradient, it is last.
+    assert simulate("turn: 1 s\n")["devices"]["d0"]["busy_s"] == INSTANCES * (3 * (TURNS - 1) + BACK - 1)
     rates = "rates: {relu: {forward: {batch: 1 s, row: 10 ms}, backward: {batch: 4 s}, inference: {batch: 2 s}}}\n"
     assert simulate(rates)["devices"]["d0"]["busy_s"] == pytest.approx(INSTANCES * (1 + 1 + 4 + 2 * 2))
     updates = simulate("rates: {sgd: {update: {batch: 1 s}}}\n")
