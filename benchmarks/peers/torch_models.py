@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from batching import Tree, disjoint_graph, forest, starts
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy, embedding, pad
 
 from ampsim.data.dataset import Instance
 
@@ -86,12 +86,12 @@ class Recurrent:
             yield self._of(tokens[:, row : row + 1], labels[row : row + 1])
 
     def _of(self, tokens, labels) -> Loss:
-        # What the embedded tokens add to the state does not wait for the state: one product for all steps.
+        # What a token adds to the state does not wait for the state, and is the same for all tokens of a word.
         steps, size = tokens.shape
         weight = self.p["linear1.weight"]
         split = weight.shape[0] - weight.shape[1]
-        embedded = self.p["embed.weight"].index_select(0, torch.from_numpy(tokens.reshape(-1)))
-        inputs = torch.addmm(self.p["linear1.bias"], embedded, weight[:split]).view(steps, size, -1)
+        words = torch.addmm(self.p["linear1.bias"], self.p["embed.weight"], weight[:split])
+        inputs = embedding(torch.from_numpy(tokens.reshape(-1)), words).view(steps, size, -1)
         h, recurrent = self.p["first.weight"].expand(size, -1), weight[split:]
         for x in inputs.unbind():
             h = torch.addmm(x, h, recurrent).relu()
