@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampsim.errors import GraphError
-from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, Batch, concatenate, single_rows
+from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, Batch, single_rows
 from ampsim.ir.builder import GraphBuilder
 from ampsim.ir.loop import BACK_EDGE, BODY, ENTRY, EXIT, LoopSpec
 from ampsim.ir.node import AHEAD, ALL_DIRECTIONS, TrainingSetup
@@ -18,6 +18,7 @@ from ampsim.ir.routing import CondSpec, IsuSpec, PhiSpec
 from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import StructureTable
 from ampsim.ops import OPTIMIZERS, ArraySpec
+from tests.ir.passed_on import in_any_batches, plain
 
 SCHEMA = StateSchema((Field("instance", 40), Field("t", 3), Field("rounds", 3)))
 SETUP = TrainingSetup(0, OPTIMIZERS["sgd"](learning_rate=0.1))
@@ -61,29 +62,9 @@ class Three:
         return self.cond.answer(direction, 0, joined.batch).emissions
 
 
-def plain(emissions):
-    """What is sent, message by message, whatever the order."""
-    sent = []
-    for direction, port, batch in emissions:
-        while len(batch):
-            one, batch = batch.split(1)
-            values = [array.tolist() for array in one.payload]
-            sent.append((int(direction), port, one.states.tolist(), one.rows.tolist(), values))
-    return sorted(sent)
-
-
 def message(instance, t, rounds):
     values = np.array([[instance, 10.0 * t]])
     return Batch(np.array([[instance, t, rounds]]), single_rows(1), (values,))
-
-
-def in_any_batches(random, messages):
-    left, batches = random.sample(messages, len(messages)), []
-    while left:
-        size = random.randrange(len(left)) + 1
-        batches.append(concatenate(left[:size]))
-        left = left[size:]
-    return batches
 
 
 @settings(max_examples=60)
