@@ -64,8 +64,8 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     received: list[HandedInRun] = []
     edges: list[Edges] = []
     # Twice, some time apart: what a machine does beside changes within seconds.
-    chosen = list(quick_workloads()) if quick else 2 * list(workloads())
-    for workload in chosen:
+    chosen, times = list(quick_workloads() if quick else workloads()), 1 if quick else 2
+    for workload in times * chosen:
         tell(str(workload))
         timed = workload.time()
         edges.append(timed.edges)
@@ -97,7 +97,8 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     # Where size made no difference that could be seen, copying is all that it can be.
     bandwidth = min(bandwidth, memory_bandwidth)
     tell("what whole runs would be by these figures")
-    late_s = fit_lateness(edges, [workload.predict(profile, (latency, bandwidth)) for workload in chosen])
+    predicted = [workload.predict(profile, (latency, bandwidth)) for workload in chosen]
+    late_s = fit_lateness(edges, times * predicted)
     network = latency + late_s, bandwidth
     return Calibration(profile, *network, rates, products, copies, sockets, send, receive, late_s)
 

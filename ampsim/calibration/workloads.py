@@ -62,12 +62,10 @@ class Workload:
 
     def time(self) -> Timed:
         """Train on two device processes. Raises RunFailed and Interrupted."""
-        dataset = self.data(self.examples)
-        graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
-        spec = self._spec(graph, dataset)
-        run = time_cluster(spec, graph, dataset, self._plan)
+        spec, graph, dataset, plan = self._training()
+        run = time_cluster(spec, graph, dataset, plan)
         timed_run = Timed([], run.controls, [], [], run.edges)
-        for device, work in replay(spec, graph, dataset, self._plan, run).items():
+        for device, work in replay(spec, graph, dataset, plan, run).items():
             timed_run.samples.extend(timed(work, run, device))
             for handed, activity, samples in (
                 (work.sent, "send_s", timed_run.send),
@@ -79,9 +77,12 @@ class Workload:
 
     def predict(self, profile: DeviceProfile, network: tuple[float, float]) -> Edges:
         """How long packets would be on the way by these figures (`network`: latency in s, bandwidth in byte/s)."""
+        return predict_edges(*self._training(), profile, network)
+
+    def _training(self) -> tuple[ClusterSpec, Graph, Dataset, Plan]:
         dataset = self.data(self.examples)
         graph: Graph = BUILT_IN[self.model](dataset.spec, **self.options)
-        return predict_edges(self._spec(graph, dataset), graph, dataset, self._plan, profile, network)
+        return self._spec(graph, dataset), graph, dataset, self._plan
 
     @property
     def _plan(self) -> Plan:

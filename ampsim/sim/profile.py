@@ -18,8 +18,8 @@ class DeviceProfile:
     `compute` in FLOP/s, `memory_bandwidth` in byte/s, `memory` in bytes, `overhead` in seconds per batch of
     messages handled. The rest is for kinds that were measured: `message_overhead` in seconds per message of a batch,
     `turn` in seconds for what goes on around the batches of a turn, `send` and `receive` the time of handing out and
-    taking in, and `rates` by op (or optimizer) and way, which stand
-    in place of all the plain figures where there are some.
+    taking in, and `rates` by op (or optimizer) and way, which stand in place of all the plain figures where there are
+    some.
     """
 
     kind: str
