@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from typing import Any
 
 from ampsim import blas
 
+if "--best" in sys.argv:
+    os.environ.pop("OPENBLAS_CORETYPE", None)
 blas.configure()
 
 import numpy as np  # noqa: E402  (after the BLAS has been chosen)
@@ -25,6 +28,7 @@ def main() -> None:
     """Run, read the run directory, print."""
     parser = arguments(__doc__)
     parser.add_argument("--other", action="store_true", help="the other config: in copies, or a layer cut in two")
+    parser.add_argument("--best", action="store_true", help="the kernel for this CPU, whatever OPENBLAS_CORETYPE says")
     told = parser.parse_args()
     task = make_task(told)
     config = task.workload.other if told.other else task.workload.config
