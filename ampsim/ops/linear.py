@@ -78,8 +78,8 @@ def linear_backward(
 def weight_gradient(x: Array, dy: Array) -> Array:
     """x float32[rows, inputs], dy float32[rows, units] -> float32[inputs, units], summed over the rows.
 
-    `x.T @ dy` gives the same bits. It takes ten times as long for a single row; but `np.dot` first fills what it returns
-    with zeros, a twentieth of its time where that is large.
+    `x.T @ dy` gives the same bits. For a single row it takes ten times as long; but `np.dot` first fills what it
+    returns with zeros, a twentieth of its time where that is large.
     """
     large = len(x) > 1 and x.shape[1] * dy.shape[1] >= LARGE_WEIGHT
     dw: Array = x.T @ dy if large else np.dot(x.T, dy)
