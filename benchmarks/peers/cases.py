@@ -52,8 +52,8 @@ def _ours(workload: str, arguments: Sequence[str]) -> list[Contender]:
 def training(workload: str, title: str, full: int, quick: int, at_least: float, is_quick: bool) -> Case:
     """Instances per second of training: this runtime, PyTorch, DyNet, with `full` or `quick` examples a pass.
 
-    `at_least` is the ratio to the fastest peer that is asked for. At its best this runtime has the kernel that it chooses
-    by itself, whatever OPENBLAS_CORETYPE says.
+    `at_least` is the ratio to the fastest peer that is asked for. At its best this runtime has the kernel that it
+    chooses by itself, whatever OPENBLAS_CORETYPE says.
     """
     arguments = [workload, f"--examples={quick if is_quick else full}"]
     # One at a time takes ten times as long: an eighth of the examples tells as much.
