@@ -15,7 +15,16 @@ from ampsim.bench.cases import find_cases, find_root
 from ampsim.cli.lazy import COMMANDS
 from ampsim.cli.main import commands, main
 
-OWN = ["logging", "messaging", "oversubscription", "per-message", "scaling", "simulated-clock", "start-up"]
+OWN = [
+    "logging",
+    "many-devices",
+    "messaging",
+    "oversubscription",
+    "per-message",
+    "scaling",
+    "simulated-clock",
+    "start-up",
+]
 
 
 @pytest.fixture
