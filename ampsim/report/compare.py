@@ -138,9 +138,9 @@ def _outcome(left: Run, right: Run) -> Iterator[tuple[str, Pair]]:
 
 def _passes(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Metrics of each epoch and split, in the order in which they came."""
-    by_pass = [{(line.get("epoch"), line.get("split")): line for line in lines} for lines in (left, right)]
+    by_pass = [{(line["epoch"], line["split"]): line for line in lines} for lines in (left, right)]
     passes = []
-    for epoch, split in sorted({**by_pass[0], **by_pass[1]}, key=lambda key: int(key[0] or 0)):
+    for epoch, split in sorted({**by_pass[0], **by_pass[1]}, key=lambda key: key[0]):
         lines = [lines.get((epoch, split), {}) for lines in by_pass]
         pairs = {
             measure: (lines[0].get(measure), lines[1].get(measure))
@@ -178,7 +178,9 @@ def _notes_on_parameters(left: Run, right: Run, equal: bool | None) -> Iterator[
 
 def _is_asynchronous(run: Run) -> bool:
     """Whether the order in which devices handled their messages was up to the machine."""
-    several = run.config.get("training", {}).get("max_active_keys", 1) > 1
+    training = run.config.get("training")
+    keys = training.get("max_active_keys") if isinstance(training, Mapping) else None
+    several = isinstance(keys, int) and keys > 1
     pids = {run.at("devices", name, "pid") for name in run.files.summary["devices"]}
     in_process = pids == {run.at("pid")}
     return run.at("clock") == "wall" and several and not in_process

@@ -11,6 +11,7 @@ from socket import gethostname
 from typing import Any
 
 from ampsim.errors import BadInput
+from ampsim.report.run_forms import Line, Summary, check
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RunFiles:
 
     @classmethod
     def read(cls, path: Path) -> RunFiles:
-        """Read what is there. Raises BadInput if the directory holds no run, or its summary is not readable."""
+        """Read what is there. Raises BadInput if the directory holds no run, or one of its files is not readable."""
         summary = path / "summary.json"
         if not path.is_dir():
             raise BadInput(f"{path}: no such directory: give a run directory, such as runs/mnist-mlp-1")
@@ -35,7 +36,12 @@ class RunFiles:
             raise BadInput(f"{summary}: cannot be read: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("devices"), dict):
             raise BadInput(f"{summary}: is not the summary of a run")
-        return cls(path, _as_it_stands(content), read_lines(path / "metrics.jsonl"))
+        check(Summary, content, str(summary))
+        metrics = path / "metrics.jsonl"
+        lines = read_lines(metrics)
+        for number, line in enumerate(lines, start=1):
+            check(Line, line, f"{metrics}:{number}")
+        return cls(path, _as_it_stands(content), lines)
 
 
 def _as_it_stands(summary: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ DEVICE = {
     "staleness_max": 3,
     "bytes_sent": 784_000_000,
     "bytes_received": 0,
+    "peak_memory_bytes": 7_000_000,
 }
 SUMMARY = {
     "name": "mnist-mlp",
@@ -62,8 +63,8 @@ SUMMARY = {
     },
 }
 PASSES = [
-    {"epoch": 1, "split": "train", "loss": 0.5, "accuracy": 0.75, "time_s": 4.0},
-    {"epoch": 1, "split": "test", "loss": 0.25, "accuracy": 0.875, "time_s": 4.0},
+    {"epoch": 1, "split": "train", "loss": 0.5, "accuracy": 0.75, "instances": 100, "time_s": 4.0, "wall_s": 5.0},
+    {"epoch": 1, "split": "test", "loss": 0.25, "accuracy": 0.875, "instances": 10, "time_s": 4.0, "wall_s": 5.5},
 ]
 PARAMETERS = {"linear1.bias": np.array([3, 4], np.float32), "linear1.weight": np.ones((2, 2), np.float32)}
 

@@ -10,8 +10,19 @@ import pytest
 from ampsim.errors import BadInput
 from ampsim.report.run_files import RunFiles, read_lines
 
-SUMMARY = {"name": "mnist-mlp", "status": "running", "devices": {"d0": {"kind": "cpu-core"}}}
-LINES = [{"epoch": 1, "split": "train", "loss": 0.5}, {"epoch": 1, "split": "validation", "loss": 0.25}]
+DEVICE = {
+    "kind": "cpu-core",
+    "utilization": 0.25,
+    "busy_s": 1.5,
+    **dict.fromkeys(("forward_messages", "backward_messages", "updates", "staleness_max"), 7),
+    "staleness_mean": 1,
+    **dict.fromkeys(("bytes_sent", "bytes_received", "peak_memory_bytes"), 1000),
+}
+SUMMARY = {"name": "mnist-mlp", "status": "running", "devices": {"d0": DEVICE}}
+LINES = [
+    {"epoch": 1, "split": "train", "loss": 0.5, "instances": 100, "time_s": 2.0, "wall_s": 3.0},
+    {"epoch": 1, "split": "validation", "loss": None, "instances": 10, "time_s": 2.0, "wall_s": 3.5},
+]
 
 
 @pytest.fixture
@@ -115,3 +126,36 @@ def test_a_line_of_json_that_is_no_object_is_told_by_its_number(run):
 def test_an_empty_file_has_no_lines(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
     assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"name": 7}, r"name: should be a valid string, found 7"),
+        ({"status": "asleep"}, r"status: should be 'running', .* found the text 'asleep'"),
+        ({"devices": {"d0": 5}}, r"devices\.d0: .*found 5"),
+        ({"devices": {"d0": {}}}, r"devices\.d0\.kind: field required"),
+        ({"devices": {"d0": DEVICE | {"busy_s": "long"}}}, r"devices\.d0\.busy_s: .*number, found the text 'long'"),
+        ({"devices": {"d0": DEVICE | {"updates": None}}}, r"devices\.d0\.updates: .*integer, found nothing"),
+        ({"devices": {"d0": DEVICE | {"pid": []}}}, r"devices\.d0\.pid: .*integer, found an empty list"),
+        ({"train": {"loss": 0.5}}, r"train\.instances_per_second: field required"),
+        ({"test": {"loss": [1]}}, r"test\.loss: .*number, found a list"),
+        ({"bound": {"device": "d0"}}, r"bound\.device_s: field required"),
+        ({"error": "broken"}, r"error: .* found the text 'broken'"),
+        ({"arithmetic": {"blas": ["openblas"]}}, r"arithmetic\.blas\.0: .*found the text 'openblas'"),
+    ],
+)
+def test_a_value_of_the_summary_that_no_run_writes_is_told_by_its_key(run, entries, told):
+    write(run, **entries)
+    with pytest.raises(BadInput, match=rf"summary\.json: {told}"):
+        RunFiles.read(run)
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [({"epoch": "first"}, "epoch: .*found the text 'first'"), ({"loss": {}}, "loss: .*found an empty mapping")],
+)
+def test_a_value_of_a_line_of_metrics_that_no_run_writes_is_told_by_its_line_and_key(run, entries, told):
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (LINES[0], LINES[1] | entries)))
+    with pytest.raises(BadInput, match=rf"metrics\.jsonl:2: {told}"):
+        RunFiles.read(run)
