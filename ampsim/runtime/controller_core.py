@@ -41,6 +41,9 @@ from ampsim.runtime.controller_events import (
 from ampsim.runtime.device_events import Report, Send
 from ampsim.runtime.exact_sum import ExactSum
 
+_MORE_IF_FOLLOWED = 2
+"""Times max_active_keys: the instances that may have been sent to devices which follow an order, and are not home."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -87,7 +90,7 @@ class ControllerCore:
     number says which it was: copies take turns, wave by wave.
 
     If it `follows` a recording or a simulation, how many instances go together, and to which copy, is not decided here
-    but told, by InjectionsKnown.
+    but told, by InjectionsKnown; and they may be sent before those told of them had a key free.
     """
 
     def __init__(
@@ -229,10 +232,11 @@ class ControllerCore:
 
     def _next_injection(self) -> Injection | None:
         """What is to be injected now, if anything."""
-        free = self._plan.max_active_keys - len(self._in_flight)
         if self._follows:
-            # Those who told knew of as many free keys, and their work is done in the same order: it will be free.
+            # Devices follow an order: what is there before its time waits, and nobody waits for it to be sent.
+            free = _MORE_IF_FOLLOWED * self._plan.max_active_keys - len(self._in_flight)
             return self._known.popleft() if self._known and self._known[0].instances <= min(free, self._left) else None
+        free = self._plan.max_active_keys - len(self._in_flight)
         may = min(free, self._left)
         copy = min(range(self._graph.copies), key=lambda copy: (self._at_copy[copy], self._waves[copy]))
         if self._wave == 1:
