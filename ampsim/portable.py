@@ -27,7 +27,7 @@ Numerics = Literal["native", "portable", "off"]
 KERNEL = "Nehalem"
 _MACHINES = ("x86_64", "amd64")
 _STARTED_ANEW = "AMPSIM_STARTED_ANEW"
-_DROPPED = ("NPY_ENABLE_CPU_FEATURES", "OPENBLAS_BLOCK_FACTOR", "GOTO_BLOCK_FACTOR", "OPENBLAS_L2_SIZE")
+DROPPED = ("NPY_ENABLE_CPU_FEATURES", "OPENBLAS_BLOCK_FACTOR", "GOTO_BLOCK_FACTOR", "OPENBLAS_L2_SIZE")
 """NumPy takes either the features to enable or those to disable; the others change the sizes of OpenBLAS's blocks."""
 
 # Until glibc 2.28 the tunable was glibc.tune.hwcaps, until 2.32 the names ended in _Usable (its sysdeps/x86).
@@ -49,7 +49,7 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
 
     Loads NumPy in this process, to learn which SIMD code the installed one can do without.
     """
-    pinned = {key: value for key, value in base.items() if key not in _DROPPED}
+    pinned = {key: value for key, value in base.items() if key not in DROPPED}
     blas.configure(pinned)
     pinned["OPENBLAS_CORETYPE"] = KERNEL
     pinned["NPY_DISABLE_CPU_FEATURES"] = " ".join(blas.dispatched_features())
@@ -72,7 +72,7 @@ def unpinned(arithmetic: Mapping[str, Any]) -> list[str]:
         found.append(f"NumPy uses {', '.join(arithmetic['simd_dispatched'])}")
     if arithmetic["libc_features"]:
         found.append(f"{arithmetic['libc']} uses {', '.join(arithmetic['libc_features'])}")
-    found += [f"{name} is set" for name in _DROPPED if name in os.environ]
+    found += [f"{name} is set" for name in DROPPED if name in os.environ]
     return found
 
 

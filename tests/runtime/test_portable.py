@@ -120,10 +120,21 @@ PINNED = {
         ({"libc_features": ["FMA"]}, "glibc 2.36 uses FMA"),
     ],
 )
-def test_what_is_not_pinned_is_told(change: dict[str, Any], told: str | None) -> None:
+def test_what_is_not_pinned_is_told(change: dict[str, Any], told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in portable.DROPPED:  # these stand in the environment of some machines
+        monkeypatch.delenv(name, raising=False)
     found = portable.unpinned({**PINNED, **change})
     assert len(found) == (told is not None)
     assert told is None or told in found[0]
+
+
+@pytest.mark.parametrize("name", portable.DROPPED)
+def test_a_variable_that_changes_the_sizes_of_blocks_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in portable.DROPPED:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "512")
+    assert portable.unpinned(PINNED) == [f"{name} is set"]
+    assert name not in portable.environment(os.environ)
 
 
 def test_a_process_whose_numpy_has_loaded_unpinned_is_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
