@@ -9,6 +9,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ampsim.config.wording import describe
 from ampsim.errors import BadInput
 
+_EXPECTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+"""What was expected where pydantic found an error of this type."""
+
 Measure = float | None
 """None is what one that is not finite was written as."""
 
@@ -84,9 +95,10 @@ class Summary(_Form):
     epochs: int = 0
     time_s: float = 0.0
     reached: dict[str, float] | None = None
-    train: Train | None = None
-    validation: Measures | None = None
-    test: Measures | None = None
+    # A pass that there was none of is left out, and not null.
+    train: Train = Train(instances_per_second=0.0)
+    validation: Measures = Measures()
+    test: Measures = Measures()
     bound: Bound | None = None
     error: Error | None = None
     arithmetic: Arithmetic | None = None
@@ -110,5 +122,7 @@ def check(form: type[BaseModel], content: object, place: str) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        found = "" if first["type"] == "missing" else f", found {describe(first['input'])}"
-        raise BadInput(f"{place}: {key}: {first['msg'].removeprefix('Input ').lower()}{found}") from None
+        if first["type"] == "missing":
+            raise BadInput(f"{place}: {key}: expected a value, and there is none") from None
+        expected = _EXPECTED.get(first["type"]) or first.get("ctx", {}).get("expected", "another value")
+        raise BadInput(f"{place}: {key}: expected {expected}, found {describe(first['input'])}") from None

@@ -305,9 +305,7 @@ def test_whether_training_goes_on_after_validation_may_be_said_from_outside(stop
     examples=st.integers(1, 12),
     random=st.randoms(use_true_random=False),
 )
-def test_a_controller_that_follows_injects_as_it_is_told_and_is_ahead_by_at_most_as_many_as_may_be_in_flight(
-    in_flight, at_once, examples, random
-):
+def test_a_controller_that_follows_injects_as_it_is_told_and_is_not_far_ahead(in_flight, at_once, examples, random):
     """It is told what another controller did, whenever that is; its own devices may be quicker or slower."""
     rules = {"in_flight": in_flight, "at_once": at_once, "batch": 1, "train": examples}
     leader = Cluster(controller(**rules), choose=lambda events: random.randrange(len(events))).run()
