@@ -63,7 +63,8 @@ def assemble(
         ahead=2 * experiment.config.training.max_active_keys + AHEAD,
         may_stop_early=bool(experiment.config.training.stop_at),
     )
-    return SimulatedTime(devices(replace(spec, follows=True, log_interval_s=HEARTBEAT_S)), simulation)
+    following = replace(spec, follows=True, measures=False, log_interval_s=HEARTBEAT_S)
+    return SimulatedTime(devices(following), simulation)
 
 
 def records(experiment: Experiment) -> bool:

@@ -153,7 +153,7 @@ class DeviceProcess:
         self._spec = spec = ClusterSpec.from_wire(welcome.body["spec"])
         self._graph = graph = spec.build_graph()
         queues = ScheduledQueues(graph.targets, spec.processes) if spec.follows else None
-        clock = self._meter.now_s
+        clock = self._meter.now_s if spec.measures else None
         self._core = DeviceCore(
             name, graph, spec.placement, spec.setup(), spec.max_batch, queues, wave=spec.wave, clock=clock
         )
@@ -234,7 +234,8 @@ class DeviceProcess:
         for action in actions:
             # The two that are frequent come first, and without a pattern, whose captures take a microsecond.
             if isinstance(action, Handled):
-                self._spans.add_turn(began_s, ended_s, action)
+                if self._spec.measures:
+                    self._spans.add_turn(began_s, ended_s, action)
                 if self._spec.records:
                     self._order.add(action.target, action.parts)
                 continue

@@ -6,6 +6,7 @@ training may stop early, the simulation waits at the end of an epoch for word fr
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from dataclasses import replace
 from time import perf_counter
@@ -29,6 +30,9 @@ from ampsim.runtime.controller_events import (
 from ampsim.runtime.device_events import Send
 from ampsim.runtime.schedule import Order
 from ampsim.runtime.simulated_cluster import SimulatedCluster
+
+UNHURRIED_S = 100e-6
+"""How long the simulation goes on at a time while it is well ahead; then others of this machine go first."""
 
 
 class Simulation:
@@ -54,12 +58,20 @@ class Simulation:
         return self._cluster.now_s
 
     def advance(self, injected: int, host_s: float) -> bool:
-        """Simulate on, for so much of the host's time; False if it is far enough ahead, over, or waits for word."""
+        """Simulate on, for so much of the host's time; False if it is far enough ahead, over, or waits for word.
+
+        While the devices know what to do, they go first: where one has to wait for a processor until this process has
+        used up its share, the others soon wait for that device.
+        """
         deadline = perf_counter() + host_s
         looked = False
-        while not self._finished and not self._awaits_word and self._injected - injected < self._ahead:
+        while not self._finished and not self._awaits_word and (lead := self._injected - injected) < self._ahead:
             looked = True
-            self.run_on(host_s)
+            if lead < self._ahead // 4:
+                self.run_on(host_s)
+            else:
+                self.run_on(UNHURRIED_S)
+                os.sched_yield()
             if perf_counter() > deadline:
                 break
         return looked

@@ -31,8 +31,8 @@ class ClusterSpec:
 
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
     the controller's graph, `log_interval_s` the length of a line of the utilization log, `numerics` the config's. A
-    device that `follows` is given its order of work; one that `records` tells the order that it has chosen. So many
-    instances as `wave` are injected together: see runtime/queues.py.
+    device that `follows` is given its order of work; one that `records` tells the order that it has chosen, and one
+    that `measures` when it did what. So many instances as `wave` are injected together: see runtime/queues.py.
     """
 
     seed: int
@@ -48,6 +48,7 @@ class ClusterSpec:
     fingerprint: str
     follows: bool = False
     records: bool = False
+    measures: bool = True
     numerics: str = "native"
     wave: int = 1
     replicas: int = 1
