@@ -20,12 +20,12 @@ from ampsim.calibration.fit import (
     fit_rates,
 )
 from ampsim.calibration.machine import memory_bytes, time_copies, time_products
-from ampsim.calibration.sockets import SocketTimes, time_sockets
+from ampsim.calibration.sockets import time_transfers
 from ampsim.calibration.workloads import quick_workloads, workloads
 from ampsim.runtime.controller_time import NAME as CONTROLLER
 from ampsim.runtime.statistics import Edges
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Way
+from ampsim.sim.rates import Way, kind_of
 
 QUICK = 0.1
 """The share of the repetitions that --quick makes of what is repeated."""
@@ -41,7 +41,7 @@ class Calibration:
     rates: Mapping[str, Mapping[Way, Fitted]]
     products: list[tuple[tuple[int, int, int], float]]
     copies: list[tuple[int, float]]
-    sockets: SocketTimes
+    transfers: list[tuple[int, float]]
     send: FittedHanding
     receive: FittedHanding
     lateness: float
@@ -57,7 +57,7 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     tell("matrix products and copies")
     products, copies = time_products(round(100 * share)), time_copies(round(50 * share))
     tell("sockets")
-    sockets = time_sockets(round(200 * share))
+    transfers = time_transfers(round(200 * share))
     samples: list[Sample] = []
     controls: list[ControllerSample] = []
     sent: list[HandedInRun] = []
@@ -74,10 +74,8 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         sent += timed.send
         received += timed.receive
     rates = {**fit_rates(samples), CONTROLLER: fit_controller(controls)}
-    loop_s = sockets.empty_s
-    # An empty turn looks for what has come, and sends nothing.
-    send, receive = fit_handing(sockets.send, sent, 0.0), fit_handing(sockets.receive, received, loop_s)
-    latency, bandwidth = fit_line(*zip(*sockets.transfers, strict=True))
+    send, receive = fit_handing(sent), fit_handing(received)
+    latency, bandwidth = fit_line(*zip(*transfers, strict=True))
     (large, large_s), (copied, copied_s) = products[-1], copies[-1]
     memory_bandwidth = 2 * copied / copied_s
     batch_s, message_s = _typical(rates)
@@ -89,7 +87,7 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         memory=memory_bytes(),
         overhead=batch_s,
         message_overhead=message_s,
-        turn=loop_s,
+        turn=send.turn + receive.turn,
         send=send.handing,
         receive=receive.handing,
         rates={op: {way: fitted.rate for way, fitted in ways.items()} for op, ways in rates.items()},
@@ -100,7 +98,7 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
     predicted = [workload.predict(profile, (latency, bandwidth)) for workload in chosen]
     late_s = fit_lateness(edges, times * predicted)
     network = latency + late_s, bandwidth
-    return Calibration(profile, *network, rates, products, copies, sockets, send, receive, late_s)
+    return Calibration(profile, *network, rates, products, copies, transfers, send, receive, late_s)
 
 
 def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
@@ -109,6 +107,6 @@ def _typical(rates: Mapping[str, Mapping[Way, Fitted]]) -> tuple[float, float]:
         fitted.rate
         for op, ways in rates.items()
         for way, fitted in ways.items()
-        if way != "update" and op != CONTROLLER
+        if way != "update" and op != CONTROLLER and op == kind_of(op)
     ]
     return median(rate.batch + rate.call for rate in measured), median(rate.message for rate in measured)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Cost
 from ampsim.runtime.statistics import Edges
-from ampsim.sim.rates import Handing, Rate, Way
+from ampsim.sim.rates import Handing, Rate, Way, kind_of
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +112,8 @@ def fit_rates(samples: Sequence[Sample]) -> dict[str, dict[Way, Fitted]]:
     """The rate of each op and way, from the batches without an update; then of the optimizers, from what is left."""
     groups: dict[tuple[str, Way], list[Sample]] = {}
     for sample in samples:
-        groups.setdefault((sample.op, sample.way), []).append(sample)
+        for name in {sample.op, kind_of(sample.op)}:  # a model's own function has no rate but that of the kind
+            groups.setdefault((name, sample.way), []).append(sample)
     rates: dict[str, dict[Way, Fitted]] = {}
     updates: dict[str, list[tuple[Cost, float, float]]] = {}
     for (op, way), group in sorted(groups.items()):
@@ -185,38 +186,33 @@ def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:
     }
 
 
-HandedOnce = tuple[int, int, int, int, float]
-"""What was handed out, or taken in, alone: bundles, batches, arrays, bytes, seconds."""
-
 HandedInRun = tuple[int, int, int, int, int, float]
 """What a device handed out, or took in, in a whole run: turns, bundles, batches, arrays, bytes, seconds."""
 
 
 @dataclass(frozen=True)
 class FittedHanding:
-    """What handing takes in a run: `factor` times what it takes alone.
+    """What handing takes in a run, with `turn` in s that go by around it in each turn.
 
-    The errors are the medians of |fit / measured - 1|, alone and in runs.
+    `error` is the median of |fit / measured - 1| over the devices of all runs.
     """
 
     handing: Handing
-    factor: float
-    error_alone: float
+    turn: float
     error: float
 
 
-def fit_handing(alone: Sequence[HandedOnce], runs: Sequence[HandedInRun], loop_s: float) -> FittedHanding:
-    """From what was timed alone, how bundles, batches, arrays and bytes compare; from whole runs, what they come to.
+def fit_handing(runs: Sequence[HandedInRun]) -> FittedHanding:
+    """From whole runs: what goes on beside the handing is in each turn, and is larger than the least bundle.
 
-    In runs all that grows together: only alone can it be told apart. `loop_s` is what a turn takes that hands nothing.
+    Alone, between two processes that do nothing else, handing out takes a third of that, and by how much depends on
+    what is handed out.
     """
-    table = np.array(alone, np.float64)
-    (bundle, batch, array, byte), error_alone = robust(table[:, :4], table[:, 4])
-    whole = np.array(runs, np.float64)
-    expected_s = whole[:, 1:5] @ np.array([bundle, batch, array, byte])
-    (factor,), error = robust(expected_s[:, None], whole[:, 5] - loop_s * whole[:, 0])
-    handing = Handing(float(bundle * factor), float(batch * factor), float(array * factor), _per_second(byte * factor))
-    return FittedHanding(handing, float(factor), error_alone, error)
+    table = np.array(runs, np.float64)
+    (turn, bundle, batch, array, byte), error = robust(table[:, :5], table[:, 5])
+    return FittedHanding(
+        Handing(float(bundle), float(batch), float(array), _per_second(float(byte))), float(turn), error
+    )
 
 
 def fit_lateness(measured: Sequence[Edges], predicted: Sequence[Edges]) -> float:

@@ -65,9 +65,7 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
 def network_text(calibration: Calibration) -> str:
     """The `network` section of a config, with the transfers that were timed in a comment."""
     lines = ["# Between two processes of this machine, over the runtime's own sockets (ipc), one way:", "#"]
-    lines += [
-        f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.sockets.transfers
-    ]
+    lines += [f"#   {size:>9,} bytes  {format_quantity(seconds, 's')}" for size, seconds in calibration.transfers]
     late = format_quantity(calibration.lateness, "s")
     lines.append(f"# In whole runs messages were {late} longer on the way between devices: part of the latency.")
     latency, bandwidth = format_quantity(calibration.latency, "s"), format_quantity(calibration.bandwidth, "byte/s")
@@ -87,14 +85,8 @@ def _head(calibration: Calibration, arithmetic: Mapping[str, Any], date: str) ->
     for size, seconds in calibration.copies:
         rate = format_quantity(2 * size / seconds, "byte/s")
         yield f"#   {f'{size:,} bytes':<26} {format_quantity(seconds, 's'):>9}  {rate}"
-    yield "# Bundles handed out, and taken in, alone:"
-    sockets = calibration.sockets
-    for (_, batches, arrays, size, sent_s), (*_, received_s) in zip(sockets.send, sockets.receive, strict=True):
-        makes = f"{batches} batches, {arrays} arrays, {size:,} bytes"
-        yield f"#   {makes:<42} {format_quantity(sent_s, 's'):>9}  {format_quantity(received_s, 's'):>9}"
     for what, fitted in (("handing out", calibration.send), ("taking in", calibration.receive)):
-        yield f"# In whole runs, {what} takes {fitted.factor:.3g} times as long;"
-        yield f"#   median error alone {fitted.error_alone:.0%}, in runs {fitted.error:.0%}"
+        yield f"# {what.capitalize()} in whole runs was fitted with a median error of {fitted.error:.0%}."
     yield "# Rates were fitted to so many batches; the median of |fit / measured - 1| is behind each:"
     for op, ways in calibration.rates.items():
         told = "; ".join(f"{way} {fitted.samples:,}, {fitted.error:.0%}" for way, fitted in ways.items())

@@ -1,7 +1,7 @@
-"""Times the runtime's own sockets: bundles of many makes go to another process and back, as devices send them.
+"""Times the way over the runtime's own sockets: bundles of many makes go to another process and back.
 
-Of the way the lower quartile counts, since a machine that has other things to do only ever makes it longer; handing out
-and taking in are told in the thread's time on the CPU.
+The lower quartile counts, since a machine that has other things to do only ever makes it longer; what handing out and
+taking in take of it, in the thread's time on the CPU, is no part of the way.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter, thread_time
 
 import numpy as np
 
-from ampsim.calibration.fit import HandedOnce
 from ampsim.data.dataset import DataSpec
 from ampsim.errors import RunFailed
 from ampsim.ir.batch import FORWARD, Batch
@@ -40,7 +38,6 @@ from ampsim.runtime.messages import (
     structures_to_packet,
     to_packet,
 )
-from ampsim.runtime.meter import Activity, Meter
 from ampsim.runtime.sockets import DeviceSocket
 from ampsim.runtime.wire import Bundle
 
@@ -64,19 +61,6 @@ MAKES = [
     (2, 64, 32, 4),
     (2, 128, 32, 16),
 ]
-
-
-@dataclass(frozen=True)
-class SocketTimes:
-    """What was timed: `send` and `receive` in the thread's time on the CPU; `transfers` as bytes, seconds on the way.
-
-    `empty_s` is a turn of a device's loop in which nothing comes and nothing is sent.
-    """
-
-    empty_s: float
-    send: list[HandedOnce] = field(default_factory=list)
-    receive: list[HandedOnce] = field(default_factory=list)
-    transfers: list[tuple[int, float]] = field(default_factory=list)
 
 
 class _Partner:
@@ -127,25 +111,25 @@ def _core(graph: Graph) -> DeviceCore:
     return DeviceCore(HERE, graph, placement, TrainingSetup(0, sgd(learning_rate=0.1)))
 
 
-def time_sockets(repeats: int) -> SocketTimes:
-    """Send each make of bundle `repeats` times there and back. Raises RunFailed if nothing comes back."""
+def time_transfers(repeats: int) -> list[tuple[int, float]]:
+    """Send each make of bundle `repeats` times there and back: its bytes, and seconds on the way to one side.
+
+    Raises RunFailed if nothing comes back.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ampsim-", dir=short_temporary_folder()))
     command = [sys.executable, "-P", "-m", "ampsim.calibration.sockets", str(folder), str(repeats)]
     partner = _Partner(HERE, folder)
     other = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment())
     try:
         with partner.socket:
-            times = SocketTimes(_empty_s(partner.socket, repeats))
-            for make in MAKES:
-                _exchange(partner, make, repeats, times)
-        return times
+            return [_exchange(partner, make, repeats) for make in MAKES]
     finally:
         other.kill()
         other.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, times: SocketTimes) -> None:
+def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int) -> tuple[int, float]:
     """One make there and back; the way is half of it, without what both ends work on it."""
     batches, messages, width, structures = make
     graph = _graph(width)
@@ -160,24 +144,8 @@ def _exchange(partner: _Partner, make: tuple[int, int, int, int], repeats: int, 
         received_s.append(partner.receive(graph)[1])
         round_s.append(perf_counter() - began_s)
     size = batches * batch.size_bytes + structures * stack({0: STRUCTURE}).size_bytes
-    counts = 1, batches + structures, 3 * (batches + structures), size
-    send_s, receive_s = median(sent_s), median(received_s)
-    times.send.append((*counts, send_s))
-    times.receive.append((*counts, receive_s))
     # The other end does what this one does.
-    times.transfers.append((size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - receive_s - send_s)))
-
-
-def _empty_s(socket: DeviceSocket, repeats: int) -> float:
-    """A turn of a device's loop without the work: looking for what has come, and keeping time."""
-    meter, taken_s = Meter(), []
-    for _ in range(20 * repeats):
-        began_s = thread_time()
-        for activity in (Activity.RECEIVE, Activity.BUSY, Activity.SEND):
-            meter.switch(activity)
-        socket.receive()
-        taken_s.append(thread_time() - began_s)
-    return median(taken_s)
+    return size, max(0.0, float(np.quantile(round_s, 0.25)) / 2 - median(received_s) - median(sent_s))
 
 
 def main(arguments: list[str]) -> int:

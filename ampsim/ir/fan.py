@@ -79,6 +79,10 @@ class GroupSpec(RoutingSpec):
     sums: bool = False
 
     @property
+    def kind(self) -> str:
+        return "group_sum" if self.sums else "group"
+
+    @property
     def needs_structure(self) -> bool:
         return True
 

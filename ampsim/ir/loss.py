@@ -29,6 +29,10 @@ class LossSpec(NodeSpec):
     options: dict[str, Any]
 
     @property
+    def kind(self) -> str:
+        return self.op.name
+
+    @property
     def outputs(self) -> tuple[Payload, ...]:
         return ()
 

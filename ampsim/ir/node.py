@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, Batch, Direction
@@ -135,9 +135,18 @@ class NodeSpec(ABC):
 
     @property
     def op_name(self) -> str:
-        """What the node does, as a device's measured rates name it: its op, or for one that routes its kind."""
-        op = getattr(self, "op", None)
-        return op.name if op is not None else type(self).__name__.removesuffix("Spec").lower()
+        """What the node does, as a device's measured rates name it: its kind, and its variant if it has one."""
+        return f"{self.kind} {self.variant}".rstrip()
+
+    @property
+    def kind(self) -> str:
+        """The op that it applies, or for a node that routes what kind of node it is."""
+        return type(self).__name__.removesuffix("Spec").lower()
+
+    @property
+    def variant(self) -> str:
+        """What makes it take another time than others of its kind."""
+        return ""
 
     @property
     @abstractmethod
@@ -175,6 +184,12 @@ class NodeSpec(ABC):
 @dataclass(frozen=True)
 class RoutingSpec(NodeSpec):
     """A node without parameters that only sends messages on; unless it says otherwise, it computes nothing."""
+
+    @property
+    def variant(self) -> str:
+        """The function of the model that it asks: the name of the first that has one."""
+        names = [getattr(getattr(self, part.name), "__name__", "").lstrip("_") for part in fields(self)]
+        return next((name for name in names if name.isidentifier()), "")
 
     @property
     def parameterised(self) -> bool:

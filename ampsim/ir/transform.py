@@ -41,6 +41,17 @@ class TransformSpec(NodeSpec):
         """The op's inputs: the arrays of all ports in order."""
         return tuple(spec for payload in self.inputs for spec in payload)
 
+    @property
+    def kind(self) -> str:
+        return self.op.name
+
+    @property
+    def variant(self) -> str:
+        """`first` of a node whose inputs could have gradients and want none: its cost rule counts them, and none is
+        computed."""
+        floats = any(np.issubdtype(array.dtype, np.floating) for array in self.arrays)
+        return "first" if floats and not any(self.wanted) else ""
+
     def light(self, gathers: bool) -> frozenset[Direction]:
         return frozenset() if self.parameterised else ALL_DIRECTIONS
 

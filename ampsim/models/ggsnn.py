@@ -52,7 +52,7 @@ def ggsnn(
         again, done = graph.loop("loop", start, "t", is_over)
         loop = again
     else:
-        loop = graph.phi("loop", start, loops=1, origin=lambda states, structure: (states[:, T] > 0).astype(int))
+        loop = graph.phi("loop", start, loops=1, origin=_has_been_round)
         again, done = graph.cond("leave", loop, 2, is_over)
     outward, here = graph.bcast("copy", again, 2)
     edges = graph.flatmap("edges", outward, _outgoing, _from_node, _edge_type if together else None)
@@ -82,6 +82,11 @@ def ggsnn(
         head = graph.transform("bend", "relu", graph.transform("head", "linear", sums, units=hidden, gain=0.5))
         graph.loss("loss", "absolute_error", graph.transform("dipole", "linear", head, units=1), graph.input("dipole"))
     return graph.graph()
+
+
+def _has_been_round(states: Array, structures: Structures) -> Array:
+    again: Array = (states[:, T] > 0).astype(int)
+    return again
 
 
 def _outgoing(states: Array, structures: Structures) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ampsim.ops.table import Cost
-from ampsim.sim.rates import Handing, Rate, Way
+from ampsim.sim.rates import Handing, Rate, Way, kind_of
 
 NOTHING = Handing()
 
@@ -44,9 +44,13 @@ class DeviceProfile:
         return max(cost.flops / self.compute, moved / self.memory_bandwidth)
 
     def rate(self, op: str, way: Way) -> Rate | None:
-        """What was measured of an op; a pass without a backward one is as its forward one, unless it was, too."""
-        ways = self.rates.get(op, {})
-        return ways.get(way, ways.get("forward") if way == "inference" else None)
+        """What was measured of an op, or else of its kind; a pass without a backward one is as its forward one, unless
+        it was measured, too."""
+        for name in (op, kind_of(op)):
+            ways = self.rates.get(name, {})
+            if found := ways.get(way, ways.get("forward") if way == "inference" else None):
+                return found
+        return None
 
     def batch_s(
         self, op: str, way: Way, cost: Cost, messages: int, parts: int, rows: int, updates: tuple[str, Cost] | None

@@ -12,6 +12,11 @@ Way = Literal["forward", "backward", "inference", "update"]
 """What an op does; `update` is an optimizer's."""
 
 
+def kind_of(name: str) -> str:
+    """The kind of a node in the name that a rate has: `cond` of `cond is_over`."""
+    return name.partition(" ")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """The time of one batch at a node of one op, one way; every figure is 0 (or infinitely fast) unless measured.

@@ -9,7 +9,6 @@ import pytest
 from ampsim.calibration.calibrate import Calibration
 from ampsim.calibration.fit import Fitted, FittedHanding
 from ampsim.calibration.kind_file import kind_text, network_file, network_text
-from ampsim.calibration.sockets import SocketTimes
 from ampsim.cli.main import main
 from ampsim.sim.profile import DeviceProfile
 from ampsim.sim.rates import Handing, Rate
@@ -20,6 +19,7 @@ RATES = {
     "sgd": {"update": Rate(memory_bandwidth=3e9)},
     "controller": {"forward": Rate(part=3e-5)},
     "phi": {"forward": Rate()},
+    "phi is_inner": {"forward": Rate(batch=1e-5)},
 }
 
 
@@ -28,9 +28,8 @@ def made_up(kind: str) -> Calibration:
     send, receive = Handing(4e-5, 1e-5, 1e-6, 5e9), Handing(bundle=8e-5)
     profile = DeviceProfile(kind, "made up", 1e11, 2e10, 4e9, 3e-5, 2e-7, 1e-5, send, receive, RATES)
     fitted = {op: {way: Fitted(rate, 10, 0.05) for way, rate in ways.items()} for op, ways in RATES.items()}
-    times = SocketTimes(1e-5, [(1, 1, 3, 48, 5e-5)], [(1, 1, 3, 48, 9e-5)], [(48, 7e-5)])
-    handing = FittedHanding(send, 1.5, 0.1, 0.2), FittedHanding(receive, 1.5, 0.1, 0.2)
-    return Calibration(profile, 6e-5, 2e9, fitted, [((1, 2, 3), 1e-6)], [(4096, 1e-6)], times, *handing, 1e-5)
+    handing = FittedHanding(send, 6e-6, 0.2), FittedHanding(receive, 4e-6, 0.2)
+    return Calibration(profile, 6e-5, 2e9, fitted, [((1, 2, 3), 1e-6)], [(4096, 1e-6)], [(48, 7e-5)], *handing, 1e-5)
 
 
 @pytest.fixture

@@ -98,21 +98,35 @@ def test_the_controllers_rates_are_recovered() -> None:
     assert rates["forward"].samples == sum(sample.instances > 0 for sample in samples)
 
 
-def test_handing_out_and_the_way_are_recovered() -> None:
-    alone, loop_s, factor, generator = Handing(40e-6, 12e-6, 3e-6, 8e9), 9e-6, 1.5, np.random.default_rng(3)
-    makes = [(1, 1, 3, 100), (1, 2, 6, 900), (1, 8, 24, 40), (1, 1, 3, 10**6), (1, 9, 60, 10**5), (1, 3, 21, 10)]
-    once = [(*make, alone.duration_s(*make)) for make in makes]
+def test_handing_and_what_each_turn_has_around_it_are_recovered() -> None:
+    real, turn_s, generator = Handing(40e-6, 12e-6, 3e-6, 8e9), 9e-6, np.random.default_rng(3)
     runs: list[HandedInRun] = []
-    for _ in range(6):
-        turns, bundles = generator.integers(100, 3000, 2).tolist()
-        counts = bundles, 2 * bundles, 6 * bundles, 5000 * bundles
-        runs.append((turns, *counts, loop_s * turns + factor * alone.duration_s(*counts)))
-    found = fit_handing(once, runs, loop_s)
-    figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth)
-    assert figures == pytest.approx((60e-6, 18e-6, 4.5e-6, 8e9 / 1.5))
-    assert found.factor == pytest.approx(factor)
-    assert max(found.error, found.error_alone) < 1e-9
+    for _ in range(12):
+        turns, bundles, batches, arrays, size = generator.integers(100, [3000, 2000, 4000, 9000, 10**8]).tolist()
+        runs.append(
+            (turns, bundles, batches, arrays, size, turn_s * turns + real.duration_s(bundles, batches, arrays, size))
+        )
+    found = fit_handing(runs)
+    figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth, found.turn)
+    assert figures == pytest.approx((40e-6, 12e-6, 3e-6, 8e9, 9e-6))
+    assert found.error < 1e-9
+
+
+def test_the_way_is_recovered() -> None:
     assert fit_line([0, 1000, 10**6], [5e-6, 6e-6, 1005e-6]) == pytest.approx((5e-6, 1e9))
+
+
+def test_nodes_that_ask_functions_of_a_model_have_a_rate_each_and_their_kind_has_one_of_all() -> None:
+    def batches(op: str, batch_s: float) -> list[Sample]:
+        return [Sample(op, "forward", n, 1, 0, Cost(), None, batch_s + 1e-6 * n) for n in range(1, 20)]
+
+    rates = fit_rates([*batches("cond is_over", 10e-6), *batches("cond edge_type", 30e-6), *batches("linear", 5e-6)])
+    assert set(rates) == {"cond", "cond is_over", "cond edge_type", "linear"}
+    close(rates["cond is_over"]["forward"].rate, Rate(batch=10e-6, message=1e-6), 1e-5)
+    close(rates["cond edge_type"]["forward"].rate, Rate(batch=30e-6, message=1e-6), 1e-5)
+    of_all = rates["cond"]["forward"]
+    assert of_all.samples == 38
+    assert 10e-6 < of_all.rate.batch < 30e-6
 
 
 def test_transfers_too_short_for_the_clock_are_no_trouble() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ampsim.ops.table import Cost
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Handing, Rate
+from ampsim.sim.rates import Handing, Rate, Way
 
 PLAIN = DeviceProfile("plain", "", compute=8.0, memory_bandwidth=2.0, memory=1e9, overhead=0.5)
 WORK, UPDATE = Cost(16.0, 1.0, 2.0), Cost(8.0, 4.0, 2.0)
@@ -35,6 +35,24 @@ def test_a_measured_rate_stands_in_place_of_the_plain_figures_and_is_a_sum() -> 
     assert profile.batch_s("linear", "forward", WORK, 7, 3, 5, None) == 1 + 2 + 3.5 + 0.75 + 0.625 + 4 + 3
     assert profile.batch_s("linear", "inference", WORK, 7, 3, 5, None) == 14.875, "as forward, where nothing is said"
     assert profile.batch_s("relu", "forward", Cost(), 1, 1, 1, None) == 0.5 + 99.0, "others by the plain figures"
+
+
+def test_what_has_no_rate_of_its_own_takes_that_of_its_kind() -> None:
+    profile = replace(
+        PLAIN,
+        rates={
+            "cond": {"forward": Rate(batch=1.0), "backward": Rate(batch=2.0)},
+            "cond is_over": {"forward": Rate(batch=3.0)},
+        },
+    )
+
+    def batch_s(op: str, way: Way) -> float:
+        return profile.batch_s(op, way, WORK, 1, 1, 1, None)
+
+    assert (batch_s("cond is_over", "forward"), batch_s("cond is_over", "inference")) == (3.0, 3.0)
+    assert batch_s("cond is_over", "backward") == 2.0
+    assert (batch_s("cond", "forward"), batch_s("cond mine", "forward")) == (1.0, 1.0)
+    assert batch_s("phi is_over", "forward") == PLAIN.duration_s(WORK)
 
 
 def test_a_node_that_waits_for_partners_pays_for_no_call() -> None:
