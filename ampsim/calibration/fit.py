@@ -203,10 +203,9 @@ class FittedHanding:
 
 
 def fit_handing(runs: Sequence[HandedInRun]) -> FittedHanding:
-    """From whole runs: what goes on beside the handing is in each turn, and is larger than the least bundle.
+    """What handing takes where it happens: among other processes, with all that a turn has around it.
 
-    Alone, between two processes that do nothing else, handing out takes a third of that, and by how much depends on
-    what is handed out.
+    Between two processes that do nothing else, handing out takes about a third of that, but by no one factor.
     """
     table = np.array(runs, np.float64)
     (turn, bundle, batch, array, byte), error = robust(table[:, :5], table[:, 5])
