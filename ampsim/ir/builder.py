@@ -15,8 +15,10 @@ from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loop import LoopSpec
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload, gradients_of
+from ampsim.ir.op_node import OpSpec
 from ampsim.ir.parameters import DrawsAs
 from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
+from ampsim.ir.scan import ScanSpec
 from ampsim.ir.state import Field, StateSchema
 from ampsim.ir.structure import Structures
 from ampsim.ir.transform import TransformSpec
@@ -95,15 +97,47 @@ class GraphBuilder:
             self._nodes[name] = replace(spec, gain=gain, draws_as=draws_as)
         return wire
 
-    def replicated(
-        self, name: str, replicas: int, op: str | Op, *wires: Wire, draws_as: DrawsAs | None = None, **options: Any
+    def scan(
+        self,
+        name: str,
+        op: str | Op,
+        elements: Wire,
+        beginning: Wire,
+        counter: str,
+        length: str,
+        draws_as: DrawsAs | None = None,
+        **options: Any,
     ) -> Wire:
-        """A transform in `replicas` copies `<name>_0`, ..., each for every n-th instance.
+        """Scan: `op` on the first of a sequence's elements and on what it begins with, then on the next element and on
+        what it gave, to the end. In one node what a loop does with a message a step.
+
+        The field `counter` of a state numbers the elements, `length` says how many there are; `draws_as` as for a
+        transform.
+        """
+        counts, until = self._column(name, counter), self._column(name, length)
+        wire = self._apply(name, op, (elements, beginning), options, ScanSpec, _check_scan)[0]
+        spec = self._nodes.get(name)
+        if isinstance(spec, ScanSpec) and counts and until:
+            self._nodes[name] = replace(spec, draws_as=draws_as, counter=counts, length=until)
+        return wire
+
+    def replicated(
+        self,
+        name: str,
+        replicas: int,
+        op: str | Op,
+        *wires: Wire,
+        draws_as: DrawsAs | None = None,
+        scans: bool = False,
+        **options: Any,
+    ) -> Wire:
+        """A transform, or a scan, in `replicas` copies `<name>_0`, ..., each for every n-th instance.
 
         A Cond by instance for each input leads to them, a Phi from them; 1 replica is the plain node `name`.
         """
+        make: Callable[..., Wire] = self.scan if scans else self.transform
         if replicas == 1:
-            return self.transform(name, op, *wires, draws_as=draws_as, **options)
+            return make(name, op, *wires, draws_as=draws_as, **options)
 
         def turn(states: Array, structures: Structures) -> Array:
             number: Array = states[:, 0] % replicas
@@ -113,7 +147,7 @@ class GraphBuilder:
         ways = [self.cond(cond, wire, replicas, turn) for cond, wire in zip(conds, wires, strict=True)]
         names = tuple(f"{name}_{number}" for number in range(replicas))
         copies = [
-            self.transform(copy, op, *inputs, draws_as=draws_as or name, **options)
+            make(copy, op, *inputs, draws_as=draws_as or name, **options)
             for copy, *inputs in zip(names, *ways, strict=True)
         ]
         self._replicas.append(names)
@@ -287,7 +321,7 @@ class GraphBuilder:
         op: str | Op,
         inputs: tuple[Wire, ...],
         options: dict[str, Any],
-        kind: type[TransformSpec] | type[LossSpec],
+        kind: type[TransformSpec | ScanSpec | LossSpec],
         check: Callable[[Any], str | None],
         ports: int | None = None,
     ) -> tuple[Wire, ...]:
@@ -364,7 +398,13 @@ class GraphBuilder:
         return tuple(Wire(Port(wire.port.node, number), wire.payload, wire.trainable) for number in range(count))
 
 
-def _check_transform(spec: TransformSpec) -> str | None:
+def _check_scan(spec: ScanSpec) -> str | None:
+    if not spec.op.sequential:
+        return "a scan is of an op that takes several steps at once (its row is `sequential`)"
+    return _check_transform(spec)
+
+
+def _check_transform(spec: OpSpec) -> str | None:
     if spec.op.metric is not None:
         return f"{spec.op.name!r} is a loss: add it with loss(...)"
     spec.op.cost(1, *spec.arrays, **spec.options)

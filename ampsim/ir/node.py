@@ -125,6 +125,12 @@ class NodeSpec(ABC):
         """Whether the node asks for its instances' structure."""
         return False
 
+    @property
+    def gathers(self) -> bool:
+        """Whether the node waits until all messages of something have come: then those that came together are handled
+        together, also where others are handled one at a time."""
+        return False
+
     def light(self, gathers: bool) -> frozenset[Direction]:
         """The directions in which a batch from the node's own device is answered in the turn that made it.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.node import NodeSpec
-from ampsim.ir.transform import TransformSpec
+from ampsim.ir.op_node import OpSpec
 
 
 def replicated(graph: Graph, copies: int, share: bool) -> Graph:
@@ -37,7 +37,7 @@ def replicated(graph: Graph, copies: int, share: bool) -> Graph:
 def _sharing(graph: Graph) -> Graph:
     siblings = {name: len(group) - 1 for group in graph.replicas for name in group}
     nodes = {
-        name: replace(spec, siblings=siblings.get(name, 0)) if isinstance(spec, TransformSpec) else spec
+        name: replace(spec, siblings=siblings.get(name, 0)) if isinstance(spec, OpSpec) else spec
         for name, spec in graph.nodes.items()
     }
     return replace(graph, nodes=nodes, shares=True)
@@ -45,7 +45,7 @@ def _sharing(graph: Graph) -> Graph:
 
 def _copied(spec: NodeSpec, copy: int) -> NodeSpec:
     name = f"{spec.name}_{copy}"
-    if isinstance(spec, TransformSpec):
+    if isinstance(spec, OpSpec):
         return replace(spec, name=name, draws_as=spec.draws_as or spec.name)
     return replace(spec, name=name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
@@ -22,7 +22,7 @@ def rnn(
     embedding: Annotated[int, Gt(0)] = 128,
     hidden: Annotated[int, Gt(0)] = 128,
     replicas: Annotated[int, Gt(0)] = 1,
-    cell: Literal["apart", "together"] = "apart",
+    cell: Literal["apart", "together", "scan"] = "apart",
 ) -> Graph:
     """A vanilla RNN with ReLU units for `token int64[rows]`, `start int64[rows]` and `label int64[rows]`.
 
@@ -39,24 +39,30 @@ def rnn(
 
         start - first - loop - linear2 - loss
                  token - cell1 - (loop)
+
+    Or the whole loop is in one, a `scan` of the same cell, which takes a list at a time:
+
+        token, start - first - cell1 - linear2 - loss
     """
     graph = GraphBuilder(data.inputs, data.fields)
-    apart = cell == "apart"
     x, vocabulary = graph.input("token"), data.sizes["vocabulary"]
-    if apart:
+    if cell == "apart":
         x = graph.transform("embed", "embedding", x, vocabulary=vocabulary, units=embedding)
     first = graph.transform("first", "embedding", graph.input("start"), vocabulary=1, units=hidden)
-    if apart:
+    same = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
+    step: dict[str, Any] = {"vocabulary": vocabulary, "embedding": embedding, "units": hidden, "draws_as": same}
+    if cell == "apart":
         loop = graph.phi("loop", first, loops=1, origin=_has_been_round)
         both = graph.concat("concat1", x, loop)
         state = graph.transform("relu1", "relu", graph.replicated("linear1", replicas, "linear", both, units=hidden))
         again, done = graph.cond("leave", graph.count_up("step", state, "t"), 2, _is_over)
         graph.back(loop, again)
-    else:
+    elif cell == "together":
         loop, done = graph.loop("loop", first, "t", _is_over)
-        same = {"table": "embed.weight", "weight": "linear1.weight", "bias": "linear1.bias"}
-        sizes = {"vocabulary": vocabulary, "embedding": embedding, "units": hidden}
-        graph.back(loop, graph.replicated("cell1", replicas, "token_rnn", x, loop, draws_as=same, **sizes))
+        graph.back(loop, graph.replicated("cell1", replicas, "token_rnn", x, loop, **step))
+    else:
+        step |= {"counter": "t", "length": "length"}
+        done = graph.replicated("cell1", replicas, "token_rnn", x, first, scans=True, **step)
     logits = graph.transform("linear2", "linear", done, units=data.classes)
     graph.loss("loss", "softmax_cross_entropy", logits, graph.input("label"))
     return graph.graph()

@@ -139,6 +139,9 @@ class Op:
         each message, and its outputs have one row per message. Each array of `saved` has either all rows or a row
         per message. The shape and cost rules do not see the messages: cost counts as if `rows` were those of one,
         unless the op fixes how many a message has.
+    sequential: of its two inputs, elements and state, the second goes round: forward and backward also take the keyword
+        `steps`, and work through `[steps * rows]` elements, `rows` at a time, from a state and to a state of `rows`.
+        Each array of `saved` has a row for each element. Without the keyword it is one step.
     metric: set for losses only, which take (prediction, target) and give (loss[rows], metric[rows]): what the
         mean of the second is called (`accuracy`, `mae`).
     """
@@ -150,6 +153,7 @@ class Op:
     cost: Callable[..., tuple[Cost, Cost]]
     parameters: Callable[..., dict[str, ParameterSpec]] = no_parameters
     segmented: bool = False
+    sequential: bool = False
     metric: str | None = None
 
 

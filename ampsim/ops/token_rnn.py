@@ -1,12 +1,15 @@
-"""One step of a recurrent loop over tokens in one op: what embedding, concat, linear and relu would do in four.
+"""Steps of a recurrent loop over tokens in one op: what embedding, concat, linear and relu would do in four a step.
 
 token, h -> h     h' = max(0, [table[token], h] W + b)
+
+Of several steps the tokens' parts are taken all at once, and so are the parameters' gradients.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ampsim.ops.activations import rectified
 from ampsim.ops.gates import check_input, check_memory
 from ampsim.ops.linear import (
     SMALL_VOCABULARY,
@@ -37,9 +40,9 @@ def words_first(rows: int, vocabulary: int) -> bool:
 
 
 def token_rnn_forward(
-    parameters: Parameters, token: Array, h: Array, *, vocabulary: int, embedding: int, units: int
+    parameters: Parameters, token: Array, h: Array, *, vocabulary: int, embedding: int, units: int, steps: int = 1
 ) -> tuple[Arrays, Arrays]:
-    """token int64[rows], h float32[rows, units] -> float32[rows, units]."""
+    """token int64[steps * rows], h float32[rows, units] -> float32[rows, units]."""
     check_indices(token, vocabulary, "token_rnn: token", f"raise vocabulary ({vocabulary}) or correct the data")
     table, weight = parameters["table"], parameters["weight"]
     by_word = words_first(len(token), vocabulary)
@@ -47,10 +50,20 @@ def token_rnn_forward(
     # Two products of parts that lie side by side in memory, where one would take a copy of both inputs.
     part = x @ weight[:embedding]
     part += parameters["bias"]
-    y = h @ weight[embedding:]
-    y += part.take(token, axis=0) if by_word else part
-    np.maximum(y, 0, out=y)
-    return (y,), (token, h, y)
+    rows, recurrent, dtype = len(h), weight[embedding:], np.result_type(h, weight)
+    if steps == 1:
+        before, after = h, np.empty((rows, units), dtype)
+    else:  # in one array, of which what a step gives is what the next one takes
+        states = np.empty(((steps + 1) * rows, units), dtype)
+        states[:rows] = h
+        before, after = states[: steps * rows], states[rows:]
+    for first in range(0, steps * rows, rows or 1):
+        of_step = slice(first, first + rows)
+        y = np.dot(before[of_step], recurrent, out=after[of_step])
+        y += part.take(token[of_step], axis=0) if by_word else part[of_step]
+        rectified(y, out=y)
+    last = after if steps == 1 else after[(steps - 1) * rows :]
+    return (last,), (token, before, after)
 
 
 def token_rnn_backward(
@@ -62,20 +75,26 @@ def token_rnn_backward(
     vocabulary: int,
     embedding: int,
     units: int,
+    steps: int = 1,
 ) -> Gradients:
-    """dy float32[rows, units] -> dh float32[rows, units], and the gradients of table, weight and bias."""
-    (token, h, y), (dy,) = saved, gradients
+    """dy float32[rows, units] -> dh float32[rows, units], and the gradients of table, weight and bias, of all steps."""
+    (token, before, after), (dh,) = saved, gradients
     table, weight = parameters["table"], parameters["weight"]
-    dz = dy * (y > 0)
+    rows, back = len(dh), weight[embedding:].T
+    dz = np.empty_like(after)
+    for first in reversed(range(0, steps * rows, rows or 1)):
+        of_step = slice(first, first + rows)
+        dy = np.multiply(dh, after[of_step] > 0, out=dz[of_step])
+        if first or wanted[1]:
+            dh = dy @ back
     by_word = words_first(len(token), vocabulary)
     x, dpart = (table, sum_by_id(token, dz, vocabulary)) if by_word else (table.take(token, axis=0), dz)
     dweight = np.empty_like(weight)
     np.dot(x.T, dpart, out=dweight[:embedding])
-    np.dot(h.T, dz, out=dweight[embedding:])
+    np.dot(before.T, dz, out=dweight[embedding:])
     dx = dpart @ weight[:embedding].T
     dtable = dx if by_word else table_gradient(token, dx, vocabulary)
-    dh = dz @ weight[embedding:].T if wanted[1] else None
-    return (None, dh), {"table": dtable, "weight": dweight, "bias": np.add.reduce(dpart, axis=0)}
+    return (None, dh if wanted[1] else None), {"table": dtable, "weight": dweight, "bias": np.add.reduce(dpart, axis=0)}
 
 
 def token_rnn_shape(
@@ -92,9 +111,9 @@ def token_rnn_shape(
 def token_rnn_cost(
     rows: int, token: ArraySpec, h: ArraySpec, *, vocabulary: int, embedding: int, units: int
 ) -> tuple[Cost, Cost]:
-    """Of r rows, e values of an embedding, u units, and k parts of the product that are of tokens: v, the vocabulary,
-    where it is at most r and SMALL_VOCABULARY, else r. That of `linear` for k rows of e values and, without a bias, for
-    r rows of u, which writes the output once; what is looked up; and
+    """Of r rows, those of all steps, e values of an embedding, u units, and k parts of the product that are of tokens:
+    v, the vocabulary, where it is at most r and SMALL_VOCABULARY, else r. That of `linear` for k rows of e values and,
+    without a bias, for r rows of u, which writes the output once; what is looked up; and
 
     forward    2ru flops (a sum, the maximum); reads the tokens: r
     backward   2ru flops (the slope), and where k is v ru more (sums by token), where it is r what `embedding` has;
@@ -131,5 +150,13 @@ def token_rnn_parameters(
 
 
 token_rnn = register(
-    Op("token_rnn", token_rnn_forward, token_rnn_backward, token_rnn_shape, token_rnn_cost, token_rnn_parameters)
+    Op(
+        "token_rnn",
+        token_rnn_forward,
+        token_rnn_backward,
+        token_rnn_shape,
+        token_rnn_cost,
+        token_rnn_parameters,
+        sequential=True,
+    )
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from math import prod
 
 from ampsim.config.load import PlacedDevice
 from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec
+from ampsim.ir.op_node import OpSpec
 from ampsim.ir.transform import TransformSpec
 
 
@@ -93,22 +93,14 @@ def kind(spec: NodeSpec) -> str:
     return type(spec).__name__.removesuffix("Spec")
 
 
-def parameter_count(spec: NodeSpec) -> int:
-    """How many numbers a node learns."""
-    if not isinstance(spec, TransformSpec):
-        return 0
-    parameters = spec.op.parameters(*spec.arrays, **spec.options)
-    return sum(prod(parameter.shape) for parameter in parameters.values())
-
-
 def _box(spec: NodeSpec) -> Box:
     if isinstance(spec, LossSpec):
         return Box(spec.name, spec.name, (f"{kind(spec)} {spec.op.name}",), Colour.LOSS)
-    if not isinstance(spec, TransformSpec):
+    if not isinstance(spec, OpSpec):
         return Box(spec.name, spec.name, (kind(spec),), Colour.ROUTES)
     lines = [f"{kind(spec)} {spec.op.name}"]
     if spec.parameterised:
-        lines.append(f"{parameter_count(spec):,} parameters")
+        lines.append(f"{spec.parameter_values:,} parameters")
     return Box(spec.name, spec.name, tuple(lines), Colour.LEARNS if spec.parameterised else Colour.COMPUTES)
 
 

@@ -96,7 +96,10 @@ class DeviceCore:
         self._parked: list[tuple[set[int], Target, Batch, Entry]] = []
         self._arrived: dict[tuple[Target, str], int] = {}
         self._ways: dict[tuple[str, Direction, int], tuple[Target, str, bool]] = {}
-        self._queues = message_queues(graph.ranks, max_batch, wave) if queues is None else queues
+        if queues is None:
+            gathering = {spec.name for spec in specs if spec.gathers}
+            queues = message_queues(graph.ranks, max_batch, wave, gathering)
+        self._queues = queues
         self._queued_bytes = 0
         self._counts = WorkCounts()
         self._parameter_bytes = sum(node.parameters.size_bytes for node in self._nodes.values() if node.parameters)

@@ -16,7 +16,7 @@ each instance being injected by itself, backward goes before forward here too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -78,9 +78,10 @@ _BEFORE_ALL_WAVES = -1
 
 
 class SingleMessages(Queues):
-    """A message at a time."""
+    """A message at a time; at the nodes that are `gathering`, what came in one batch of one instance."""
 
-    def __init__(self) -> None:
+    def __init__(self, gathering: Collection[str] = ()) -> None:
+        self._gathering = gathering
         self._heap: list[tuple[int, int, int, Target, Batch, Entry]] = []
         self._arrivals = count()
 
@@ -104,12 +105,19 @@ class SingleMessages(Queues):
         """The most urgent message; None if nothing waits."""
         if not self._heap:
             return None
-        place, _, arrival, target, batch, entry = heappop(self._heap)
-        if len(batch.rows) > 1:
-            batch, rest = batch.split(1)
+        place, instance, arrival, target, batch, entry = heappop(self._heap)
+        messages = _leading(batch, instance) if target.node in self._gathering else 1
+        if len(batch.rows) > messages:
+            batch, rest = batch.split(messages)
             heappush(self._heap, (place, rest.states.item(0), arrival, target, rest, entry))
-        self.messages -= 1
-        return Taken(target, batch, [(entry, 1)])
+        self.messages -= messages
+        return Taken(target, batch, [(entry, messages)])
+
+
+def _leading(batch: Batch, instance: int) -> int:
+    """How many messages of a batch there are before the first of another instance."""
+    others = batch.states[:, 0] != instance
+    return int(others.argmax()) or len(others)
 
 
 class _Port:
@@ -213,6 +221,6 @@ class Waves(Queues):
         return Taken(port.target, batch, parts)
 
 
-def message_queues(ranks: Mapping[str, int], max_batch: int, wave: int = 1) -> Queues:
+def message_queues(ranks: Mapping[str, int], max_batch: int, wave: int = 1, gathering: Collection[str] = ()) -> Queues:
     """What a device handles by, that may handle so many messages together: see SingleMessages and Waves."""
-    return SingleMessages() if max_batch == 1 else Waves(ranks, max_batch, wave)
+    return SingleMessages(gathering) if max_batch == 1 else Waves(ranks, max_batch, wave)

@@ -278,10 +278,10 @@ def _small(name: str) -> Small:
         case "mlp, in blocks":
             data = DataSpec({"image": ArraySpec((PIXELS,)), "label": INTEGERS}, CLASSES)
             options, instance = {"hidden": [[3, 2], [1, 3]]}, st.builds(images, st.integers(1, 4), seeds)
-        case "rnn" | "rnn, together":
+        case "rnn" | "rnn, together" | "rnn, scan":
             inputs = dict.fromkeys(("token", "start", "label"), INTEGERS)
             data = DataSpec(inputs, CLASSES, 2, {"t": 8, "length": 8}, {"vocabulary": WORDS})
-            options = {"embedding": 2, "hidden": 4} | ({"cell": "together"} if name == "rnn, together" else {})
+            options = {"embedding": 2, "hidden": 4, "cell": name.partition(", ")[2] or "apart"}
             instance = st.builds(lists, st.integers(1, 5), st.integers(1, 3), seeds)
         case "tree_lstm":
             data, options, instance = words, {"embedding": 2, "hidden": 3}, st.builds(tree, shapes, seeds)
@@ -295,7 +295,7 @@ def _small(name: str) -> Small:
     return Small(name, find_model(name.partition(",")[0])(data, **options), data, instance)
 
 
-DYNAMIC = ["rnn", "rnn, together", "tree_lstm"]
+DYNAMIC = ["rnn", "rnn, together", "rnn, scan", "tree_lstm"]
 DYNAMIC += ["ggsnn, node_selection", "ggsnn, maps together", "ggsnn, gated_sum"]
 
 

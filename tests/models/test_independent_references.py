@@ -294,6 +294,7 @@ REFERENCES = {
     "mlp, in blocks": mlp_in_blocks,
     "rnn": rnn,
     "rnn, together": rnn_in_one_op,
+    "rnn, scan": rnn_in_one_op,
     "tree_lstm": tree_lstm,
     "ggsnn, node_selection": select_node,
     "ggsnn, maps together": select_node,

@@ -1,4 +1,4 @@
-"""The recurrent network's step: a node for each of its ops, or one for all, of the same model."""
+"""The recurrent network's step: a node for each of its ops, one for all, or one for all steps, of the same model."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def first_parameters(graph, node):
     return built.parameters.values
 
 
+@pytest.mark.parametrize("cell", ["together", "scan"])
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_together_starts_from_the_weights_of_the_nodes_apart(replicas):
-    apart, together = network("apart"), network("together", replicas=replicas)
+def test_one_node_starts_from_the_weights_of_the_nodes_apart(replicas, cell):
+    apart, together = network("apart"), network(cell, replicas=replicas)
     for cell in ["cell1"] if replicas == 1 else ["cell1_0", "cell1_1"]:
         found = first_parameters(together, cell)
         assert found.keys() == {"table", "weight", "bias"}
@@ -44,6 +45,13 @@ def test_together_has_two_nodes_in_place_of_seven():
     assert together - apart == {"cell1"}
 
 
-def test_each_input_of_a_copied_node_has_its_own_way_to_the_copies():
-    nodes = set(network("together", replicas=2).nodes)
+def test_a_scan_is_one_node_in_place_of_seven():
+    apart, scan = set(network("apart").nodes), set(network("scan").nodes)
+    assert apart - scan == {"embed", "concat1", "linear1", "relu1", "leave", "step", "loop"}
+    assert scan - apart == {"cell1"}
+
+
+@pytest.mark.parametrize("cell", ["together", "scan"])
+def test_each_input_of_a_copied_node_has_its_own_way_to_the_copies(cell):
+    nodes = set(network(cell, replicas=2).nodes)
     assert nodes >= {"cell1_choose", "cell1_choose2", "cell1_0", "cell1_1", "cell1_join"}

@@ -54,6 +54,36 @@ def test_it_is_the_four_ops_one_after_the_other(vocabulary, embedding, units, ro
         np.testing.assert_allclose(ours, its, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("vocabulary", [5, SMALL_VOCABULARY + 1])
+@pytest.mark.parametrize(("steps", "rows"), [(1, 3), (2, 1), (4, 3)])
+@pytest.mark.parametrize("wants_h", [False, True])
+def test_several_steps_are_one_after_the_other(steps, rows, vocabulary, wants_h):
+    generator = np.random.default_rng(steps)
+    token = generator.integers(vocabulary, size=(steps, rows))
+    sizes = {"vocabulary": vocabulary, "embedding": 2, "units": 4}
+    shapes = OP.parameters(INTEGERS, ArraySpec((4,), "float64"), **sizes)
+    p = {name: generator.standard_normal(spec.shape) for name, spec in shapes.items()}
+    h, dy = generator.standard_normal((2, rows, 4))
+
+    (found,), kept = OP.forward(p, token.reshape(-1), h, **sizes, steps=steps)
+    (_, found_dh), found_sums = OP.backward(p, kept, (dy,), (False, wants_h), **sizes, steps=steps)
+    assert all(len(array) == steps * rows for array in kept)
+
+    saved, y, dh = [], h, dy
+    sums = dict.fromkeys(p, 0.0)
+    for step in token:
+        (y,), one = OP.forward(p, step, y, **sizes)
+        saved.append(one)
+    for one in reversed(saved):
+        (_, dh), gradients = OP.backward(p, one, (dh,), (False, True), **sizes)
+        sums = {name: sums[name] + dense(gradient) for name, gradient in gradients.items()}
+    pairs = [(found, y), *((dense(found_sums[name]), total) for name, total in sums.items())]
+    pairs += [(found_dh, dh)] if wants_h else []
+    assert wants_h or found_dh is None
+    for ours, its in pairs:
+        np.testing.assert_allclose(ours, its, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("tokens", [[4, 0, 4], [4, 0, 4, 2, 2, 0]], ids=["fewer than words", "more than words"])
 @pytest.mark.parametrize("vocabulary", [5, SMALL_VOCABULARY + 1])
 def test_gradients_are_central_differences(vocabulary, tokens):

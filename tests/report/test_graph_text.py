@@ -16,7 +16,7 @@ from ampsim.config.catalogue import shipped
 from ampsim.config.load import Experiment, load
 from ampsim.ir.graph import CONTROLLER
 from ampsim.report.graph_image import image
-from ampsim.report.graph_picture import Box, Cluster, Colour, Link, Picture, parameter_count, picture
+from ampsim.report.graph_picture import Box, Cluster, Colour, Link, Picture, picture
 from ampsim.report.graph_text import dot, mermaid
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -129,11 +129,17 @@ def test_a_box_tells_kind_op_and_parameters() -> None:
     nodes = load("list-reduction-rnn").graph.nodes
     lines = {box.name: box.lines for cluster in drawn(load("list-reduction-rnn")).clusters for box in cluster.boxes}
     assert lines["linear1"] == ("PPT linear", "32,896 parameters")
-    assert parameter_count(nodes["linear1"]) == 256 * 128 + 128
+    assert nodes["linear1"].parameter_values == 256 * 128 + 128
     assert lines["relu1"] == ("NPT relu",)
     assert lines["loss"] == ("Loss softmax_cross_entropy",)
     assert (lines["loop"], lines["leave"], lines["step"]) == (("Phi",), ("Cond",), ("Isu",))
-    assert [parameter_count(nodes[name]) for name in ("relu1", "loop", "loss")] == [0, 0, 0]
+    assert [nodes[name].parameter_values for name in ("relu1", "loop", "loss")] == [0, 0, 0]
+
+
+def test_a_scan_tells_its_op() -> None:
+    boxes = [box for cluster in drawn(load("list-reduction-rnn-2-replicas")).clusters for box in cluster.boxes]
+    lines = {box.name: box.lines for box in boxes}
+    assert lines["cell1_0"] == ("Scan token_rnn", f"{14 * 128 + 256 * 128 + 128:,} parameters")
 
 
 def test_an_edge_tells_its_arrays_and_which_of_several_ports_it_leaves_by() -> None:

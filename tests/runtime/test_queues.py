@@ -215,3 +215,21 @@ def test_what_is_taken_is_told_by_the_entries_that_it_came_in():
     told = [[(entry, messages) for entry, messages in queues.take().parts] for _ in range(2)]
     assert told == [[(first, 2)], [(first, 1), (second, 1)]]
     assert told[0][0][0] is told[1][0][0] is first, "the entry itself: what is noted on it is not lost"
+
+
+def test_a_gathering_node_takes_what_came_together_of_one_instance():
+    queues = message_queues(RANKS, 1, gathering={"a"})
+    for target in (A, B):
+        queues.put(target, batch_of([3, 3, 3, 5, 5]), Entry("d", 0))
+    taken = [queues.take() for _ in range(7)]
+    assert [(one.target.node, one.batch.states[:, 0].tolist(), one.parts[0][1]) for one in taken] == [
+        ("a", [3, 3, 3], 3),
+        ("b", [3], 1),
+        ("b", [3], 1),
+        ("b", [3], 1),
+        ("a", [5, 5], 2),
+        ("b", [5], 1),
+        ("b", [5], 1),
+    ]
+    assert queues.messages == 0
+    assert not queues.ready
