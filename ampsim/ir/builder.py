@@ -15,7 +15,6 @@ from ampsim.ir.graph import CONTROLLER, Graph, Port
 from ampsim.ir.loop import LoopSpec
 from ampsim.ir.loss import LossSpec
 from ampsim.ir.node import NodeSpec, Payload, gradients_of
-from ampsim.ir.op_node import OpSpec
 from ampsim.ir.parameters import DrawsAs
 from ampsim.ir.routing import BcastSpec, CondSpec, IsuSpec, PhiSpec, Select, Update
 from ampsim.ir.scan import ScanSpec
@@ -91,7 +90,7 @@ class GraphBuilder:
         If it names several, the parameters are theirs one after the other along the first axis; if it names a
         `node.parameter` for each parameter, they are those.
         """
-        wire = self._apply(name, op, inputs, options, TransformSpec, _check_transform)[0]
+        wire = self._apply(name, op, inputs, options, TransformSpec)[0]
         spec = self._nodes.get(name)
         if isinstance(spec, TransformSpec):
             self._nodes[name] = replace(spec, gain=gain, draws_as=draws_as)
@@ -115,7 +114,7 @@ class GraphBuilder:
         transform.
         """
         counts, until = self._column(name, counter), self._column(name, length)
-        wire = self._apply(name, op, (elements, beginning), options, ScanSpec, _check_scan)[0]
+        wire = self._apply(name, op, (elements, beginning), options, ScanSpec)[0]
         spec = self._nodes.get(name)
         if isinstance(spec, ScanSpec) and counts and until:
             self._nodes[name] = replace(spec, draws_as=draws_as, counter=counts, length=until)
@@ -159,12 +158,11 @@ class GraphBuilder:
 
     def split(self, name: str, wire: Wire, *sizes: int) -> tuple[Wire, ...]:
         """Split: slices of `sizes` along the last axis, each to a successor of its own."""
-        check = _check_transform
-        return self._apply(name, "split", (wire,), {"sizes": list(sizes)}, TransformSpec, check, ports=len(sizes))
+        return self._apply(name, "split", (wire,), {"sizes": list(sizes)}, TransformSpec, ports=len(sizes))
 
     def loss(self, name: str, op: str | Op, prediction: Wire, target: Wire, **options: Any) -> None:
         """A loss node: the mean of `op(prediction, target)` over the rows of each message."""
-        self._apply(name, op, (prediction, target), options, LossSpec, _check_loss, ports=0)
+        self._apply(name, op, (prediction, target), options, LossSpec, ports=0)
 
     def phi(
         self, name: str, *inputs: Wire, loops: int = 0, origin: Select | None = None, structured: bool = False
@@ -322,7 +320,6 @@ class GraphBuilder:
         inputs: tuple[Wire, ...],
         options: dict[str, Any],
         kind: type[TransformSpec | ScanSpec | LossSpec],
-        check: Callable[[Any], str | None],
         ports: int | None = None,
     ) -> tuple[Wire, ...]:
         """A node with an op; `ports` if its outputs leave by ports of their own."""
@@ -339,7 +336,7 @@ class GraphBuilder:
             spec = kind(name, payloads, wanted, self.schema, row, options)
             if isinstance(spec, TransformSpec) and ports is not None:
                 spec = TransformSpec(name, payloads, wanted, self.schema, row, options, separate=True)
-            problem = check(spec)
+            problem = spec.problem()
             outputs = spec.outputs
         except (TypeError, ValueError) as error:
             problem = str(error)
@@ -396,26 +393,6 @@ class GraphBuilder:
     @staticmethod
     def _ports(wire: Wire, count: int) -> tuple[Wire, ...]:
         return tuple(Wire(Port(wire.port.node, number), wire.payload, wire.trainable) for number in range(count))
-
-
-def _check_scan(spec: ScanSpec) -> str | None:
-    if not spec.op.sequential:
-        return "a scan is of an op that takes several steps at once (its row is `sequential`)"
-    return _check_transform(spec)
-
-
-def _check_transform(spec: OpSpec) -> str | None:
-    if spec.op.metric is not None:
-        return f"{spec.op.name!r} is a loss: add it with loss(...)"
-    spec.op.cost(1, *spec.arrays, **spec.options)
-    return None
-
-
-def _check_loss(spec: LossSpec) -> str | None:
-    if spec.op.metric is None:
-        return f"{spec.op.name!r} is not a loss (its row has no metric): add it with transform(...)"
-    spec.op.shape(*(array for payload in spec.inputs for array in payload), **spec.options)
-    return None
 
 
 def _nearest(name: str, known: list[str]) -> str:

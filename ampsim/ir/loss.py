@@ -40,6 +40,13 @@ class LossSpec(NodeSpec):
     def parameterised(self) -> bool:
         return False
 
+    def problem(self) -> str | None:
+        """Why the op is none for such a node, if so. Raises TypeError or ValueError for options that are wrong."""
+        if self.op.metric is None:
+            return f"{self.op.name!r} is not a loss (its row has no metric): add it with transform(...)"
+        self.op.shape(*(array for payload in self.inputs for array in payload), **self.options)
+        return None
+
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         """All of it falls to the forward batch, which does both; no backward batch ever comes."""
         forward, backward = self.op.cost(rows, *(spec for payload in self.inputs for spec in payload), **self.options)

@@ -50,6 +50,13 @@ class OpSpec(NodeSpec):
     def gradient_payload(self) -> Payload:
         return GradientFormat(self.op.parameters(*self.arrays, **self.options)).payload
 
+    def problem(self) -> str | None:
+        """Why the op is none for such a node, if so. Raises TypeError or ValueError for options that are wrong."""
+        if self.op.metric is not None:
+            return f"{self.op.name!r} is a loss: add it with loss(...)"
+        self.cost(1)
+        return None
+
     def cost(self, rows: int) -> tuple[Cost, Cost]:
         return self.op.cost(rows, *self.arrays, **self.options)
 

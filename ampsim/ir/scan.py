@@ -46,6 +46,11 @@ class ScanSpec(OpSpec):
     def outputs(self) -> tuple[Payload, ...]:
         return (self.op.shape(*self.arrays, **self.options),)
 
+    def problem(self) -> str | None:
+        if not self.op.sequential:
+            return "a scan is of an op that takes several steps at once (its row is `sequential`)"
+        return super().problem()
+
     def build(self, setup: TrainingSetup, structures: StructureTable) -> Node:
         return Scan(self, setup)
 
