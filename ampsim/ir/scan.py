@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ge
 from typing import final
 
 import numpy as np
@@ -69,6 +70,10 @@ class Scan(OpNode):
         self._computes = setup.arithmetic
         self._waiting = [RowStore(setup.row_bytes(payload)) for payload in spec.inputs]
         self._left: dict[int, int] = {}
+        """by the key of a sequence's first element: how many messages are still to come"""
+        one = np.arange(len(spec.schema.fields)) == spec.counter
+        self._step = spec.schema.packed(one[None].astype(np.int64)).item()
+        """from the key of an element to that of the next"""
         self._cache = RowStore(*(() if setup.arithmetic else saved_bytes(spec.op, spec.arrays, spec.options)))
 
     def answer(self, direction: Direction, port: int, batch: Batch) -> Answer:
@@ -90,23 +95,23 @@ class Scan(OpNode):
 
     def _complete(self, port: int, batch: Batch) -> list[Array]:
         """Keep messages; of each sequence that is complete with them, the states of its elements."""
-        spec, states = self._spec, batch.states
-        counters, lengths = states[:, spec.counter], states[:, spec.length]
-        if (counters >= lengths).any() or (port == BEGINNING and counters.any()):
+        spec, keys = self._spec, self._spec.schema.keys(batch.states)
+        counters, lengths = (batch.states[:, column].tolist() for column in (spec.counter, spec.length))
+        ends = lengths if port == ELEMENTS else [min(length, 1) for length in lengths]
+        if any(map(ge, counters, ends)):
             raise ValueError(
-                f"{spec.schema.fields[spec.counter].name} is {counters.tolist()} of {lengths.tolist()} steps: elements "
-                "count from 0 on to less than there are, and what a scan begins with has 0"
+                f"{spec.schema.fields[spec.counter].name} is {counters} of {lengths} steps: elements count from 0 to "
+                "less than there are, and what a scan begins with has 0"
             )
-        self._waiting[port].put(spec.schema.keys(states), batch.rows, batch.payload)
-        firsts = states.copy()
-        firsts[:, spec.counter] = 0
+        self._waiting[port].put(keys, batch.rows, batch.payload)
         complete = []
-        for first, key, length in zip(firsts, spec.schema.keys(firsts), lengths.tolist(), strict=True):
-            left = self._left.pop(key, length + 1) - 1
+        for state, key, counter, length in zip(batch.states, keys, counters, lengths, strict=True):
+            first = key - counter * self._step
+            left = self._left.pop(first, length + 1) - 1
             if left:
-                self._left[key] = left
+                self._left[first] = left
             else:
-                complete.append(self._elements(first))
+                complete.append(self._elements(state))
         return complete
 
     def _elements(self, state: Array) -> Array:

@@ -106,7 +106,9 @@ class SingleMessages(Queues):
         if not self._heap:
             return None
         place, instance, arrival, target, batch, entry = heappop(self._heap)
-        messages = _leading(batch, instance) if target.node in self._gathering else 1
+        messages = 1
+        if len(batch.rows) > 1 and target.node in self._gathering:
+            messages = _leading(batch, instance)
         if len(batch.rows) > messages:
             batch, rest = batch.split(messages)
             heappush(self._heap, (place, rest.states.item(0), arrival, target, rest, entry))
