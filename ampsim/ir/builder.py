@@ -107,7 +107,7 @@ class GraphBuilder:
         draws_as: DrawsAs | None = None,
         **options: Any,
     ) -> Wire:
-        """Scan: `op` on a sequence's first element and what it begins with, then on the next and what it gave, and so on.
+        """Scan: `op` on the first element and what it begins with, then on the next and what it gave, to the end.
 
         In one node what a loop does with a message a step. The field `counter` of a state numbers the elements,
         `length` says how many there are; `draws_as` as for a transform.
