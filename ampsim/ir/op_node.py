@@ -89,8 +89,6 @@ class OpNode(Node):
             for payload, wanted in zip(spec.inputs, spec.wanted, strict=True)
             for array in payload
         )
-        ends = np.cumsum([len(payload) for payload in spec.inputs]).tolist()
-        self._slices = [slice(end - len(payload), end) for payload, end in zip(spec.inputs, ends, strict=True)]
         self._learns = self.parameters is not None or any(self._wanted)
 
     @property

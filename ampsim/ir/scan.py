@@ -83,8 +83,7 @@ class Scan(OpNode):
             return _together([self._forward(direction, states) for states in self._complete(port, batch)])
         if len(batch) == 1:
             return self._backward(batch)
-        ends = range(1, len(batch) + 1)
-        return _together([self._backward(batch.select(np.arange(end - 1, end))) for end in ends])
+        return _together([self._backward(batch.select(np.array([message]))) for message in range(len(batch))])
 
     def held(self) -> list[int]:
         return [*self._waiting[ELEMENTS], *self._waiting[BEGINNING], *self._cache]
@@ -97,6 +96,7 @@ class Scan(OpNode):
         """Keep messages; of each sequence that is complete with them, the states of its elements."""
         spec, keys = self._spec, self._spec.schema.keys(batch.states)
         counters, lengths = (batch.states[:, column].tolist() for column in (spec.counter, spec.length))
+        # Elements have counters below the length; beginnings have 0, and so a length of at least 1.
         ends = lengths if port == ELEMENTS else [min(length, 1) for length in lengths]
         if any(map(ge, counters, ends)):
             raise ValueError(
@@ -166,9 +166,9 @@ class Scan(OpNode):
 
 
 def _together(answers: Sequence[Answer]) -> Answer:
-    """One answer that says what several do."""
-    if len(answers) == 1:
-        return answers[0]
+    """One answer that says what several do, or none at all."""
+    if len(answers) < 2:
+        return answers[0] if answers else Answer()
     return Answer(
         [emission for answer in answers for emission in answer.emissions],
         rows=sum(answer.rows for answer in answers),

@@ -55,6 +55,8 @@ class PayloadTransform(OpNode):
         self._spec = spec
         self._computes = setup.arithmetic
         self._segmented, self._options = spec.op.segmented, spec.options
+        ends = np.cumsum([len(payload) for payload in spec.inputs]).tolist()
+        self._slices = [slice(end - len(payload), end) for payload, end in zip(spec.inputs, ends, strict=True)]
         outputs = spec.outputs
         self._ports = len(outputs)
         self._join = setup.join(spec.inputs)
