@@ -138,6 +138,12 @@ class Training(Section):
     min_update_frequency: int = Field(
         default=1, ge=1, description="how many gradients a parameterised node gathers before it updates its parameters"
     )
+    instances_per_update: int = Field(
+        default=0,
+        ge=0,
+        description="of how many instances of a wave, at most, the gradients make one update, if a node handles more "
+        "together; 0: all gradients that it has gathered make one",
+    )
     optimizer: Choice = Field(description="the optimizer by name, with its options")
     learning_rate_decay: float = Field(
         default=1.0, gt=0, le=1, description="what the learning rate is multiplied by after each epoch"

@@ -7,10 +7,9 @@ from math import prod
 
 import numpy as np
 
-from ampsim.ops.table import Array, Arrays, ArraySpec, ParameterSpec, RowGradient, dense
-
-Gradients = Mapping[str, Array | RowGradient]
-"""A node's gradients, by parameter."""
+from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.linear import table_gradients
+from ampsim.ops.table import Array, Arrays, ArraySpec, ParameterSpec
 
 
 class GradientFormat:
@@ -33,19 +32,18 @@ class GradientFormat:
         self._slices = {name: slice(first, end) for name, first, end in zip(specs, [0, *ends], ends, strict=False)}
         self.row_bytes = sum(array.row_bytes for array in self.payload)
 
-    def pack(self, gradients: Gradients) -> Arrays:
+    def pack(self, gradients: Mapping[str, Array]) -> Arrays:
         """The payload of a message: copies, since an update takes the gradients' memory."""
         if self.by_rows:
-            (gradient,) = gradients.values()
-            assert isinstance(gradient, RowGradient)  # the op says so of its parameter
-            return gradient.ids, gradient.rows
-        return (np.concatenate([dense(gradients[name]).ravel() for name in self._specs])[None],)
+            assert isinstance(gradients, DeferredGradients)  # the op says so of its parameter
+            return gradients.rows
+        return (np.concatenate([gradients[name].ravel() for name in self._specs])[None],)
 
-    def unpack(self, payload: Arrays) -> dict[str, Array | RowGradient]:
+    def unpack(self, payload: Arrays) -> Mapping[str, Array]:
         """The gradients in the payload of one message, in memory of their own."""
         if self.by_rows:
             ((name, spec),) = self._specs.items()
             ids, rows = payload
-            return {name: RowGradient(ids, rows, spec.shape[0])}
+            return table_gradients(spec.shape[0], ids, rows, name)
         values = payload[0][0].copy()
         return {name: values[part].reshape(self._specs[name].shape) for name, part in self._slices.items()}

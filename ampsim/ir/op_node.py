@@ -78,7 +78,15 @@ class OpNode(Node):
         draws_as = spec.draws_as or spec.name
         rules = setup.seed, setup.optimizer, setup.min_update_frequency, setup.learning_rate_decay
         self.parameters = (
-            ParameterSet(draws_as, parameters, *rules, spec.gain, setup.arithmetic, spec.siblings > 0)
+            ParameterSet(
+                draws_as,
+                parameters,
+                *rules,
+                spec.gain,
+                setup.arithmetic,
+                spec.siblings > 0,
+                setup.groups,
+            )
             if parameters
             else None
         )

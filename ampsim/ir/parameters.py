@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
-from ampsim.ir.gradient_exchange import GradientFormat, Gradients
+from ampsim.ir.accumulator import DEFERRED_BYTES, Accumulator, Groups
+from ampsim.ir.gradient_exchange import GradientFormat
 from ampsim.ops.optimizers import VALUE_BYTES, Optimizer
-from ampsim.ops.table import Array, Arrays, ParameterSpec, RowGradient, dense
+from ampsim.ops.table import Array, Arrays, ParameterSpec
 
 DrawsAs = str | tuple[str, ...] | Mapping[str, str]
 """Whose first values parameters have: those of a node; of several nodes, one after the other along the first axis; or
@@ -26,7 +27,8 @@ def training_bytes(values: int, optimizer: Optimizer) -> int:
 class ParameterSet:
     """Parameters that update themselves, alone (PAPER.md, "The algorithm").
 
-    An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. `version`
+    An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. If they are
+    of several of the `groups` of instances, an update is made for each, one after the other. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
     stays as it is. The first values are those of the op for what it `draws_as`, times `gain`. Without `arithmetic`
     there are no values, and updates are only counted.
@@ -46,6 +48,7 @@ class ParameterSet:
         gain: float = 1.0,
         arithmetic: bool = True,
         shares: bool = False,
+        groups: Groups | None = None,
     ) -> None:
         self.values: dict[str, Array] = {
             name: _first_values(spec, name, seed, draws_as) * np.float32(gain)
@@ -62,9 +65,10 @@ class ParameterSet:
         self._optimizer_state: dict[str, Arrays] = {
             name: optimizer.initial_state(value) for name, value in self.values.items()
         }
-        self._gradients: dict[str, Array | RowGradient] = {}
-        self._accumulated = self._rows = 0
         self._format = GradientFormat(specs)
+        # Rows are what a table's gradient is sent as, and less than it.
+        kept_bytes = inf if self._format.by_rows else max(DEFERRED_BYTES, self.values_bytes)
+        self._gathered = Accumulator(groups, kept_bytes)
         self._arithmetic, self._shares = arithmetic, shares
         self._outgoing: list[tuple[int, Arrays]] = []
         self._received: list[tuple[int, Arrays]] = []
@@ -75,25 +79,18 @@ class ParameterSet:
         """Replace the values, as averaging replicas does; counts as no update, and keeps the optimizer's state."""
         self.values = {name: values[name] for name in self.values}
 
-    def accumulate(self, gradients: Gradients, messages: int, rows: int) -> None:
-        """Add the gradients of `messages` messages of so many `rows` together (the arrays are given away)."""
-        if self._accumulated == 0:
-            self._gradients = dict(gradients)
-        else:
-            for name, gradient in gradients.items():
-                self._gradients[name] += gradient  # type: ignore[operator]  # both are of the kind that the op gives
-        self._accumulated += messages
-        self._rows += rows
+    def accumulate(self, gradients: Mapping[str, Array], messages: int, instances: Array, rows: Array) -> None:
+        """Add the gradients of `messages` messages; of each of the `instances int64[n]`, `rows int64[n]`.
+
+        The arrays are given away.
+        """
+        self._gathered.add(gradients, messages, instances, rows)
 
     def update_if_due(self) -> int:
-        """Update if enough has been accumulated; the number of updates made, 0 or 1."""
-        if self._accumulated < self._min_update_frequency:
+        """Update if enough has been accumulated; the number of updates made."""
+        if self._gathered.messages < self._min_update_frequency:
             return 0
-        if self._shares:
-            self.own_updates += 1
-            rows = self._rows if self._format.by_rows else 1
-            self._outgoing.append((rows, self._format.pack(self._gradients) if self._arithmetic else ()))
-        return self.flush()
+        return self._update_with_all(self._shares)
 
     def take_outgoing(self) -> list[tuple[int, Arrays]]:
         """Rows and payload of a message for each own update since the last call."""
@@ -127,19 +124,24 @@ class ParameterSet:
         return updates
 
     def flush(self) -> int:
-        """Update with what has been accumulated, however little; the number of updates made, 0 or 1."""
-        if self._accumulated == 0:
-            return 0
-        self._update(self._gradients)
-        self._gradients = {}
-        self._accumulated = self._rows = 0
-        return 1
+        """Update with what has been accumulated, however little; the number of updates made."""
+        return self._update_with_all(shares=False) if self._gathered.messages else 0
 
-    def _update(self, gradients: Gradients) -> None:
+    def _update_with_all(self, shares: bool) -> int:
+        made = self._gathered.take()
+        for rows, gradients in made:
+            if shares:
+                self.own_updates += 1
+                payload = self._format.pack(gradients) if self._arithmetic else ()
+                self._outgoing.append((rows if self._format.by_rows else 1, payload))
+            self._update(gradients)
+        return len(made)
+
+    def _update(self, gradients: Mapping[str, Array]) -> None:
         self.version += 1
         for name, gradient in gradients.items():
             self.values[name], self._optimizer_state[name] = self._optimizer.update(
-                self.values[name], dense(gradient), self._optimizer_state[name], self.version, self._rate
+                self.values[name], gradient, self._optimizer_state[name], self.version, self._rate
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge
 from typing import final
@@ -10,7 +10,6 @@ from typing import final
 import numpy as np
 
 from ampsim.ir.batch import BACKWARD, FORWARD, UPDATE, Batch, Direction
-from ampsim.ir.gradient_exchange import Gradients
 from ampsim.ir.node import Answer, Emission, Node, Payload, TrainingSetup
 from ampsim.ir.op_node import OpNode, OpSpec
 from ampsim.ir.store import RowStore
@@ -147,7 +146,7 @@ class Scan(OpNode):
         rows, saved, version = self._cache.take(spec.schema.keys(states[:1]))
         of_elements: Array | None = None
         of_state: Array | None = None
-        parameter_gradients: Gradients = {}
+        parameter_gradients: Mapping[str, Array] = {}
         if self._computes and self._learns:
             values = parameters.values if parameters is not None else {}
             (of_elements, of_state), parameter_gradients = spec.op.backward(
@@ -160,7 +159,7 @@ class Scan(OpNode):
         if parameters is None:
             return Answer(emissions, rows=computed)
         count, staleness = len(states), parameters.version - version
-        parameters.accumulate(parameter_gradients, count, computed)
+        parameters.accumulate(parameter_gradients, count, states[:1, 0], rows)
         updates, news = self._update_after(states, under_way=not self._cache.empty)
         return Answer(emissions + news, None, computed, updates, count, staleness)
 

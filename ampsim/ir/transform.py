@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from ampsim.ir.batch import BACKWARD, FORWARD, UPDATE, Batch, Direction, single_rows, total_rows
-from ampsim.ir.gradient_exchange import Gradients
 from ampsim.ir.node import ALL_DIRECTIONS, Answer, Emission, Node, Payload, TrainingSetup, gradients_of
 from ampsim.ir.op_node import OpNode, OpSpec
 from ampsim.ir.store import RowStore
@@ -111,7 +111,7 @@ class PayloadTransform(OpNode):
         spec, parameters = self._spec, self.parameters
         rows, saved, versions = self._cache.take(keys)
         gradients: tuple[Array | None, ...] = ()  # nothing upstream learns, or there is nothing to compute on
-        parameter_gradients: Gradients = {}
+        parameter_gradients: Mapping[str, Array] = {}
         if self._computes and self._learns:
             options = {**self._options, "rows": rows} if self._segmented else self._options
             values = parameters.values if parameters is not None else {}
@@ -124,6 +124,6 @@ class PayloadTransform(OpNode):
         if parameters is None:
             return Answer(emissions, None, computed)
         count, staleness = len(keys), parameters.version - versions
-        parameters.accumulate(parameter_gradients, count, computed)
+        parameters.accumulate(parameter_gradients, count, states[:, 0], rows)
         updates, news = self._update_after(states, under_way=not self._cache.empty)
         return Answer(emissions + news, None, computed, updates, count, staleness)

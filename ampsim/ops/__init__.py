@@ -1,6 +1,7 @@
 """Stateless NumPy: forward, backward, shape and cost of each op, one row each in OPS; and the optimizers.
 
     table           what an op is; the table itself
+    gradients       parameters' gradients, deferred until an update
     linear          linear, embedding
     typed_linear    typed_linear
     activations     relu, tanh, sigmoid

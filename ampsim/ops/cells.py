@@ -21,12 +21,12 @@ from ampsim.ops.gates import (
     gates_forward,
     input_gradients,
     product_cost,
-    product_gradients,
     squash,
     squash_backward,
     tanh_c_backward,
 )
-from ampsim.ops.linear import zeros
+from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.linear import layer_gradients, zeros
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register
 
 
@@ -44,7 +44,7 @@ def rnn_backward(
     (xh, y), (dy,) = saved, gradients
     dz = squash_backward(y, dy.copy(), sigmoids=0)
     widths = (xh.shape[1] - units, units)
-    return input_gradients(dz, parameters["weight"], widths, wanted), product_gradients(xh, dz)
+    return input_gradients(dz, parameters["weight"], widths, wanted), DeferredGradients(layer_gradients, xh, dz)
 
 
 def rnn_shape(x: ArraySpec, h: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
@@ -100,7 +100,7 @@ def lstm_backward(
     squash_backward(gates, dz, sigmoids=3 * units)
     widths = (xh.shape[1] - units, units)
     dx_dh = input_gradients(dz, parameters["weight"], widths, wanted[:2])
-    return (*dx_dh, all_dc * f if wanted[2] else None), product_gradients(xh, dz)
+    return (*dx_dh, all_dc * f if wanted[2] else None), DeferredGradients(layer_gradients, xh, dz)
 
 
 def lstm_shape(x: ArraySpec, h: ArraySpec, c: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
@@ -163,8 +163,7 @@ def gru_backward(
     dz[:, :units] *= dy
     np.multiply(drh, h, out=dz[:, units:])
     squash_backward(gates, dz, sigmoids=2 * units)
-    dws = product_gradients(xh, dz)
-    dws |= {f"candidate_{name}": dw for name, dw in product_gradients(xrh, dcandidate).items()}
+    dws = DeferredGradients(gru_gradients, xh, dz, xrh, dcandidate)
     if not any(wanted):
         return (None, None), dws
     drh *= reset
@@ -172,6 +171,12 @@ def gru_backward(
     drh -= dy * update
     dxrh += dz @ parameters["weight"].T
     return (dxrh[:, :-units] if wanted[0] else None, drh if wanted[1] else None), dws
+
+
+def gru_gradients(xh: Array, dz: Array, xrh: Array, dcandidate: Array) -> dict[str, Array]:
+    """Those of all four parameters, float32[rows, ...] each."""
+    of_candidate = layer_gradients(xrh, dcandidate)
+    return layer_gradients(xh, dz) | {f"candidate_{name}": dw for name, dw in of_candidate.items()}
 
 
 def gru_shape(x: ArraySpec, h: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:

@@ -10,7 +10,6 @@ from math import sqrt
 
 import numpy as np
 
-from ampsim.ops.linear import weight_gradient
 from ampsim.ops.table import Array, ArraySpec, Cost, Parameters, is_float
 
 
@@ -73,11 +72,6 @@ def tanh_c_backward(dh: Array, dc: Array, o: Array, tanh_c: Array) -> Array:
     all_dc *= dh
     all_dc += dc
     return all_dc
-
-
-def product_gradients(x: Array, dz: Array) -> dict[str, Array]:
-    """The gradients of weight and bias, for z = x @ weight + bias."""
-    return {"weight": weight_gradient(x, dz), "bias": np.add.reduce(dz, axis=0)}
 
 
 def input_gradients(

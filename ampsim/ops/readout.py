@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ampsim.ops.gates import check_input, fan_in_normal, product_cost, product_gradients, squash, squash_backward
-from ampsim.ops.linear import weight_gradient, zeros
+from ampsim.ops.gates import check_input, fan_in_normal, product_cost, squash, squash_backward
+from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.linear import layer_gradients, weight_gradient, zeros
 from ampsim.ops.segments import segment_sums
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register
 
@@ -39,13 +40,20 @@ def gated_sum_backward(
     np.multiply(dy, gates[:, units:], out=dz[:, :units])
     np.multiply(dy, gates[:, :units], out=dz[:, units:])
     squash_backward(gates, dz, sigmoids=units)
-    dws = product_gradients(h, dz)
+    dws = DeferredGradients(gated_sum_gradients, h, dz, *annotation)
     dxs = [dz @ parameters["weight"].T if wanted[0] else None]
     if annotation:
         dgate = dz[:, :units]
-        dws["annotation_weight"] = weight_gradient(annotation[0], dgate)
         dxs.append(dgate @ parameters["annotation_weight"].T if wanted[1] else None)
     return tuple(dxs), dws
+
+
+def gated_sum_gradients(h: Array, dz: Array, annotation: Array | None = None) -> dict[str, Array]:
+    """Those of the parameters: h float32[rows, w], dz float32[rows, 2 units], annotation float32[rows, a]."""
+    dws = layer_gradients(h, dz)
+    if annotation is not None:
+        dws["annotation_weight"] = weight_gradient(annotation, dz[:, : dz.shape[1] // 2])
+    return dws
 
 
 def gated_sum_shape(h: ArraySpec, annotation: ArraySpec | None = None, *, units: int) -> tuple[ArraySpec, ...]:

@@ -56,58 +56,15 @@ class Cost:
         )
 
 
-class RowGradient:
-    """The gradient of a matrix of which only some rows were used: `rows float32[k, units]` belong to `ids int64[k]`.
-
-    An id may come several times. `+=` takes another one in without adding anything up yet: what a vocabulary of
-    thousands would cost for every message is paid once an update, by `dense`.
-    """
-
-    def __init__(self, ids: Array, rows: Array, count: int) -> None:
-        self._ids, self._rows, self._count = [ids], [rows], count
-
-    def __iadd__(self, other: RowGradient) -> RowGradient:
-        self._ids += other._ids
-        self._rows += other._rows
-        return self
-
-    @property
-    def ids(self) -> Array:
-        """int64[k], in the order in which they came."""
-        return np.concatenate(self._ids)
-
-    @property
-    def rows(self) -> Array:
-        """float32[k, units], in the order in which they came."""
-        return np.concatenate(self._rows)
-
-    def dense(self) -> Array:
-        """float32[count, units], each row the sum over its id in the order in which they came."""
-        ids, rows = self.ids, self.rows
-        # Sorted by id, equal ids are neighbours: one reduceat sums each run, in the order of its rows (the sort is
-        # stable, so the bits repeat), several times faster than np.add.at.
-        order = ids.argsort(kind="stable")
-        ids = ids[order]
-        starts = np.flatnonzero(np.diff(ids, prepend=-1))
-        whole = np.zeros((self._count, rows.shape[1]), rows.dtype)
-        whole[ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
-        return whole
-
-
-def dense(gradient: Array | RowGradient) -> Array:
-    """A parameter's gradient as an array of the parameter's shape."""
-    return gradient.dense() if isinstance(gradient, RowGradient) else gradient
-
-
-Gradients = tuple[tuple[Array | None, ...], Mapping[str, Array | RowGradient]]
-"""What a backward rule returns: the inputs' gradients, and the parameters'."""
+Gradients = tuple[tuple[Array | None, ...], Mapping[str, Array]]
+"""What a backward rule returns: the inputs' gradients, and the parameters', maybe deferred (ampsim.ops.gradients)."""
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
     """A parameter's shape and how its first value is drawn: `initialise(generator, shape) -> float32[shape]`.
 
-    `by_rows`: its gradient comes as a RowGradient, with a row for each row that was computed on.
+    `by_rows`: its gradient is deferred, a function of an id and a row for each row that was computed on.
     """
 
     shape: tuple[int, ...]

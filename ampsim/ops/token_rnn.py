@@ -11,12 +11,12 @@ import numpy as np
 
 from ampsim.ops.activations import rectified
 from ampsim.ops.gates import check_input, check_memory
+from ampsim.ops.gradients import DeferredGradients
 from ampsim.ops.linear import (
     SMALL_VOCABULARY,
     embedding_shape,
     he_normal,
     sum_by_id,
-    table_gradient,
     unit_normal,
     zeros,
 )
@@ -87,14 +87,26 @@ def token_rnn_backward(
         dy = np.multiply(dh, after[of_step] > 0, out=dz[of_step])
         if first or wanted[1]:
             dh = dy @ back
-    by_word = words_first(len(token), vocabulary)
-    x, dpart = (table, sum_by_id(token, dz, vocabulary)) if by_word else (table.take(token, axis=0), dz)
-    dweight = np.empty_like(weight)
+    own = dh if wanted[1] else None
+    if words_first(len(token), vocabulary):
+        dpart = sum_by_id(token, dz, vocabulary)
+        dws = _layer_gradients(table, dpart, before, dz)
+        return (None, own), {**dws, "table": dpart @ weight[:embedding].T}
+    dx = dz @ weight[:embedding].T
+
+    def gradients_of_rows(token: Array, x: Array, dx: Array, before: Array, dz: Array) -> dict[str, Array]:
+        return {**_layer_gradients(x, dz, before, dz), "table": sum_by_id(token, dx, vocabulary)}
+
+    return (None, own), DeferredGradients(gradients_of_rows, token, table.take(token, axis=0), dx, before, dz)
+
+
+def _layer_gradients(x: Array, dpart: Array, h: Array, dz: Array) -> dict[str, Array]:
+    """Those of weight and bias, of which `x` and the tokens' parts are those of words or of rows."""
+    embedding = x.shape[1]
+    dweight = np.empty((embedding + h.shape[1], dz.shape[1]), dz.dtype)
     np.dot(x.T, dpart, out=dweight[:embedding])
-    np.dot(before.T, dz, out=dweight[embedding:])
-    dx = dpart @ weight[:embedding].T
-    dtable = dx if by_word else table_gradient(token, dx, vocabulary)
-    return (None, dh if wanted[1] else None), {"table": dtable, "weight": dweight, "bias": np.add.reduce(dpart, axis=0)}
+    np.dot(h.T, dz, out=dweight[embedding:])
+    return {"weight": dweight, "bias": np.add.reduce(dpart, axis=0)}
 
 
 def token_rnn_shape(

@@ -15,11 +15,11 @@ from ampsim.ops.gates import (
     forget_bias,
     gates_forward,
     product_cost,
-    product_gradients,
     squash_backward,
     tanh_c_backward,
 )
-from ampsim.ops.linear import zeros
+from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.linear import layer_gradients, zeros
 from ampsim.ops.table import Array, Arrays, ArraySpec, Cost, Gradients, Op, Parameters, ParameterSpec, register
 
 
@@ -48,7 +48,7 @@ def leaf_backward(
     np.multiply(all_dc, i, out=dz[:, 2 * units :])
     squash_backward(gates, dz, sigmoids=2 * units)
     dx = dz @ parameters["weight"].T if wanted[0] else None
-    return (dx,), product_gradients(x, dz)
+    return (dx,), DeferredGradients(layer_gradients, x, dz)
 
 
 def leaf_shape(x: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:
@@ -113,7 +113,7 @@ def branch_backward(
     squash_backward(gates, dz, sigmoids=4 * units)
     child_dh = (dz @ parameters["weight"].T).reshape(c.shape) if wanted[0] else None
     child_dc = (forget * all_dc[:, None]).reshape(c.shape) if wanted[1] else None
-    return (child_dh, child_dc), product_gradients(children, dz)
+    return (child_dh, child_dc), DeferredGradients(layer_gradients, children, dz)
 
 
 def branch_shape(h: ArraySpec, c: ArraySpec, *, units: int) -> tuple[ArraySpec, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
+from ampsim.ops.gradients import DeferredGradients
 from ampsim.ops.linear import he_normal, linear_cost, weight_gradient, zeros
 from ampsim.ops.table import (
     Array,
@@ -49,30 +51,38 @@ def typed_linear_backward(
 ) -> Gradients:
     """dy float32[rows, units] -> dx float32[rows, inputs], and the gradients of weight and bias."""
     (x, kind), (dy,) = saved, gradients
-    inputs = parameters["weight"].shape[1]
+    weight = parameters["weight"]
+    dws = DeferredGradients(partial(typed_linear_gradients, types), x, kind, dy)
+    if not wanted[0]:
+        return (None, None), dws
+    if x.shape[1] < NARROW:
+        of_all_types = (dy @ _all_in_one(parameters).T).reshape(len(dy), types, x.shape[1] + 1)
+        return (of_all_types[np.arange(len(dy)), kind, :-1], None), dws
+    order, ends = _by_type(kind, types)
+    sorted_dy, sorted_dx = dy.take(order, axis=0), np.empty_like(x)
+    for number, (start, stop) in enumerate(pairwise(ends)):
+        if start < stop:
+            np.matmul(sorted_dy[start:stop], weight[number].T, out=sorted_dx[start:stop])
+    dx = np.empty_like(sorted_dx)
+    dx[order] = sorted_dx
+    return (dx, None), dws
+
+
+def typed_linear_gradients(types: int, x: Array, kind: Array, dy: Array) -> dict[str, Array]:
+    """Those of weight and bias: x float32[rows, inputs], kind int64[rows], dy float32[rows, units]."""
+    inputs, units = x.shape[1], dy.shape[1]
     if inputs < NARROW:
         both = weight_gradient(_spread(x, kind, types), dy).reshape(types, inputs + 1, units)
-        dx = None
-        if wanted[0]:
-            of_all_types = (dy @ _all_in_one(parameters).T).reshape(len(dy), types, inputs + 1)
-            dx = of_all_types[np.arange(len(dy)), kind, :-1]
-        return (dx, None), {"weight": both[:, :-1].copy(), "bias": both[:, -1].copy()}
+        return {"weight": both[:, :-1].copy(), "bias": both[:, -1].copy()}
     order, ends = _by_type(kind, types)
     sorted_x, sorted_dy = x.take(order, axis=0), dy.take(order, axis=0)
-    dweight, dbias = np.zeros_like(parameters["weight"]), np.zeros_like(parameters["bias"])
-    sorted_dx = np.empty_like(sorted_x) if wanted[0] else None
+    dweight, dbias = np.zeros((types, inputs, units), dy.dtype), np.zeros((types, units), dy.dtype)
     for number, (start, stop) in enumerate(pairwise(ends)):
         if start < stop:
             own = sorted_dy[start:stop]
             np.dot(sorted_x[start:stop].T, own, out=dweight[number])
             np.add.reduce(own, axis=0, out=dbias[number])
-            if sorted_dx is not None:
-                np.matmul(own, parameters["weight"][number].T, out=sorted_dx[start:stop])
-    dx = None
-    if sorted_dx is not None:
-        dx = np.empty_like(sorted_dx)
-        dx[order] = sorted_dx
-    return (dx, None), {"weight": dweight, "bias": dbias}
+    return {"weight": dweight, "bias": dbias}
 
 
 def _spread(x: Array, kind: Array, types: int) -> Array:

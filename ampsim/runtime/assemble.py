@@ -103,6 +103,7 @@ def cluster_spec(experiment: Experiment) -> ClusterSpec:
         wave=plan(experiment).wave,
         replicas=config.training.replicas,
         share_gradients=config.training.share_gradients,
+        instances_per_update=config.training.instances_per_update,
     )
 
 

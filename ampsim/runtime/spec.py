@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ampsim.data.dataset import DataSpec
+from ampsim.ir.accumulator import Groups
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.replicas import replicated
@@ -32,7 +33,8 @@ class ClusterSpec:
     `placement` maps nodes to devices, `import_paths` are searched for models of the user's, `fingerprint` is that of
     the controller's graph, `log_interval_s` the length of a line of the utilization log, `numerics` the config's. A
     device that `follows` is given its order of work; one that `records` tells the order that it has chosen, and one
-    that `measures` when it did what. So many instances as `wave` are injected together: see runtime/queues.py.
+    that `measures` when it did what. So many instances as `wave` are injected together (see runtime/queues.py), and at
+    most `instances_per_update` of them make an update, if it is not 0.
     """
 
     seed: int
@@ -53,6 +55,7 @@ class ClusterSpec:
     wave: int = 1
     replicas: int = 1
     share_gradients: bool = False
+    instances_per_update: int = 0
 
     def build_graph(self) -> Graph:
         """The run's graph. Raises ValueError if it comes out different from the controller's."""
@@ -69,7 +72,9 @@ class ClusterSpec:
     def setup(self, arithmetic: bool = True) -> TrainingSetup:
         """What nodes must know of the training."""
         optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
-        return TrainingSetup(self.seed, optimizer, self.min_update_frequency, self.learning_rate_decay, arithmetic)
+        groups = Groups(self.wave, self.instances_per_update) if self.instances_per_update else None
+        rules = self.min_update_frequency, self.learning_rate_decay
+        return TrainingSetup(self.seed, optimizer, *rules, arithmetic, groups)
 
     @cached_property
     def processes(self) -> Mapping[str, int]:

@@ -14,9 +14,10 @@ from ampsim.ir.graph import CONTROLLER, Graph, Port, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.replicas import replicated
 from ampsim.ir.structure import StructureTable
-from ampsim.ops.linear import unit_normal
+from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.linear import table_gradients, unit_normal
 from ampsim.ops.optimizers import sgd
-from ampsim.ops.table import ArraySpec, ParameterSpec, RowGradient
+from ampsim.ops.table import ArraySpec, ParameterSpec
 
 FORWARD, BACKWARD, _, UPDATE = Direction
 SETUP = TrainingSetup(0, sgd(learning_rate=0.5))
@@ -102,13 +103,13 @@ def test_what_is_taken_in_is_what_was_packed() -> None:
 
 def test_the_gradient_of_a_table_travels_by_rows() -> None:
     table = GradientFormat({"weight": ParameterSpec((5, 2), unit_normal, by_rows=True)})
-    gradient = RowGradient(np.array([4, 1]), np.ones((2, 2), np.float32), 5)
-    gradient += RowGradient(np.array([4]), np.full((1, 2), 3, np.float32), 5)
-    ids, rows = table.pack({"weight": gradient})
+    gradients = table_gradients(5, np.array([4, 1]), np.ones((2, 2), np.float32))
+    gradients += table_gradients(5, np.array([4]), np.full((1, 2), 3, np.float32))
+    ids, rows = table.pack(gradients)
     assert (ids.tolist(), rows.tolist()) == ([4, 1, 4], [[1, 1], [1, 1], [3, 3]])
-    found = table.unpack((ids, rows))["weight"]
-    assert isinstance(found, RowGradient)
-    np.testing.assert_array_equal(found.dense(), gradient.dense())
+    found = table.unpack((ids, rows))
+    assert isinstance(found, DeferredGradients)
+    np.testing.assert_array_equal(found["weight"], gradients["weight"])
 
 
 def test_an_update_is_sent_to_the_replicas_and_made_there_before_the_next_instance(both_ways) -> None:

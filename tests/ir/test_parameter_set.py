@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampsim.ir.accumulator import Groups
 from ampsim.ir.parameters import ParameterSet, parameter_generator
 from ampsim.ops import OPTIMIZERS, ParameterSpec
 from ampsim.ops.linear import unit_normal
@@ -20,13 +21,17 @@ def gradients(value=1.0):
     return {name: np.full(spec.shape, value, np.float32) for name, spec in SPECS.items()}
 
 
+def accumulate(parameters, gradients, messages):
+    parameters.accumulate(gradients, messages, np.zeros(messages, np.int64), np.ones(messages, np.int64))
+
+
 @given(frequency=st.integers(1, 6), messages=st.lists(st.integers(1, 4), min_size=1, max_size=8))
 def test_an_update_comes_as_soon_as_enough_messages_have_accumulated(frequency, messages):
     parameters, accumulated, expected = parameter_set(frequency=frequency), 0, 0
     for count in messages:
         accumulated += count
         due = accumulated >= frequency
-        parameters.accumulate(gradients(), count, count)
+        accumulate(parameters, gradients(), count)
         assert parameters.update_if_due() == due
         expected += due
         accumulated = 0 if due else accumulated
@@ -39,16 +44,31 @@ def test_the_gradient_of_an_update_is_the_sum_over_what_was_accumulated():
     parameters = parameter_set(frequency=3)
     before = dict(parameters.values)
     for value in (1.0, 2.0, 4.0):
-        parameters.accumulate(gradients(value), 1, 1)
+        accumulate(parameters, gradients(value), 1)
     assert parameters.update_if_due() == 1
     for name, value in parameters.values.items():
         np.testing.assert_allclose(value, before[name] - 0.5 * 7, rtol=1e-6)
 
 
+def test_an_update_is_made_for_each_group_of_instances_one_after_the_other():
+    optimizer = OPTIMIZERS["adam"](learning_rate=0.5)
+    one_by_one = ParameterSet("linear1", SPECS, 0, optimizer, 1)
+    grouped = ParameterSet("linear1", SPECS, 0, optimizer, 3, shares=True, groups=Groups(4, 2))
+    for instance, value in ((1, 1.0), (3, 4.0), (0, 2.0)):
+        grouped.accumulate(gradients(value), 1, np.array([instance]), np.array([1]))
+    assert grouped.update_if_due() == grouped.own_updates == grouped.version == 2
+    for value in (3.0, 4.0):
+        accumulate(one_by_one, gradients(value), 1)
+        one_by_one.update_if_due()
+    for name, values in grouped.values.items():
+        np.testing.assert_array_equal(values, one_by_one.values[name])
+    assert [payload[0][0, 0] for _, payload in grouped.take_outgoing()] == [3, 4]
+
+
 def test_nothing_moves_before_the_update_is_due():
     parameters = parameter_set(frequency=3)
     before = dict(parameters.values)
-    parameters.accumulate(gradients(), 2, 2)
+    accumulate(parameters, gradients(), 2)
     assert parameters.update_if_due() == 0
     assert all(parameters.values[name] is value for name, value in before.items())
     assert parameters.version == 0
@@ -58,7 +78,7 @@ def test_a_flush_updates_with_what_is_there_and_then_there_is_nothing_left():
     parameters = parameter_set(frequency=10)
     assert parameters.flush() == 0
     before = parameters.values["bias"]
-    parameters.accumulate(gradients(2.0), 1, 1)
+    accumulate(parameters, gradients(2.0), 1)
     assert parameters.flush() == 1
     np.testing.assert_allclose(parameters.values["bias"], before - 1, rtol=1e-6)
     assert (parameters.flush(), parameters.version) == (0, 1)
@@ -68,7 +88,7 @@ def test_the_learning_rate_falls_with_each_epoch():
     parameters = ParameterSet("linear1", SPECS, 0, OPTIMIZERS["sgd"](learning_rate=0.5), 10, learning_rate_decay=0.5)
     for step in (0.5, 0.25, 0.125):
         before = parameters.values["bias"]
-        parameters.accumulate(gradients(2.0), 1, 1)
+        accumulate(parameters, gradients(2.0), 1)
         assert parameters.end_epoch() == 1
         np.testing.assert_allclose(parameters.values["bias"], before - 2 * step, rtol=1e-6)
 
@@ -79,7 +99,7 @@ def test_values_are_replaced_and_never_written_to(optimizer):
     taken = []
     for _ in range(3):
         taken.append({name: (value, value.copy()) for name, value in parameters.values.items()})
-        parameters.accumulate(gradients(), 1, 1)
+        accumulate(parameters, gradients(), 1)
         parameters.update_if_due()
     for values in taken:
         for value, copy in values.values():
@@ -92,7 +112,7 @@ def test_size_counts_values_gradients_and_optimizer_state(optimizer, copies):
     parameters = parameter_set(optimizer=optimizer)
     values = 4 * (2 * 3 + 3)
     assert parameters.size_bytes == (2 + copies) * values
-    parameters.accumulate(gradients(), 1, 1)
+    accumulate(parameters, gradients(), 1)
     parameters.update_if_due()
     assert parameters.size_bytes == (2 + copies) * values
 
@@ -119,8 +139,8 @@ def test_without_arithmetic_there_are_no_values_and_updates_are_only_counted(opt
     real = ParameterSet("linear1", SPECS, 0, chosen, 2)
     assert parameters.values == {}
     for counts in (1, 1, 3, 1):
-        parameters.accumulate({}, counts, counts)
-        real.accumulate(gradients(), counts, counts)
+        accumulate(parameters, {}, counts)
+        accumulate(real, gradients(), counts)
         assert parameters.update_if_due() == real.update_if_due()
     assert parameters.end_epoch() == real.end_epoch() == 1
     assert parameters.end_epoch() == 0

@@ -29,7 +29,7 @@ def test_a_wrong_gradient_is_named_with_op_argument_index_and_both_values():
 def test_a_wrong_parameter_gradient_is_named():
     def backward(parameters, saved, gradients, wanted, units):
         dxs, dws = LINEAR.backward(parameters, saved, gradients, wanted, units=units)
-        return dxs, dws | {"bias": dws["bias"] * 2}
+        return dxs, dict(dws) | {"bias": dws["bias"] * 2}
 
     with pytest.raises(GradientMismatch, match=r"linear: parameter bias\[0\]"):
         check_gradients(replace(LINEAR, backward=backward), X, units=2)

@@ -21,7 +21,12 @@ from ampsim.runtime.schedule import Order
 DATA = {
     "mnist-mlp": ("data.limit=1600", "data.validation=200", "training.max_active_keys=16"),
     "sst-tree-lstm": ("data.limit=30", "training.max_active_keys=16", "training.min_update_frequency=20"),
-    "sst-tree-lstm-2-replicas": ("data.limit=30", "training.inject_at_once=5", "training.min_update_frequency=20"),
+    "sst-tree-lstm-2-replicas": (
+        "data.limit=30",
+        "training.inject_at_once=5",
+        "training.instances_per_update=2",
+        "training.min_update_frequency=20",
+    ),
     "list-reduction-rnn-4-replicas": ("data.train=300", "data.validation=50", "data.test=50", "data.batch=10"),
 }
 

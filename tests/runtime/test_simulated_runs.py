@@ -20,7 +20,12 @@ DATA = {
     "sst-tree-lstm": ("data.limit=12", "training.max_active_keys=8", "training.min_update_frequency=20"),
     "babi15-ggsnn": ("data.limit=40", "training.max_active_keys=8", "training.min_update_frequency=20"),
     "qm9-ggsnn": ("data.limit=20", "data.validation=10", "data.test=10", "training.min_update_frequency=20"),
-    "sst-tree-lstm-2-replicas": ("data.limit=30", "training.inject_at_once=5", "training.min_update_frequency=20"),
+    "sst-tree-lstm-2-replicas": (
+        "data.limit=30",
+        "training.inject_at_once=5",
+        "training.instances_per_update=2",
+        "training.min_update_frequency=20",
+    ),
 }
 
 
