@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ampsim.ops.gradients import DeferredGradients
+from ampsim.ops.gradients import DeferredGradients, summed_rows
 from ampsim.ops.table import (
     Array,
     Arrays,
@@ -160,20 +160,16 @@ def table_gradients(vocabulary: int, ids: Array, rows: Array, name: str = "weigh
 def sum_by_id(ids: Array, rows: Array, vocabulary: int) -> Array:
     """float32[vocabulary, units]: the sum of the `rows float32[rows, units]` of each of the ids int64[rows].
 
-    A product with zeros and ones where ids are few. Else they are sorted, so that equal ones are neighbours: one
-    reduceat sums each run, in the order of its rows (the sort is stable, so the bits repeat), several times faster than
-    np.add.at.
+    A product with zeros and ones where ids are few.
     """
     if vocabulary <= SMALL_VOCABULARY:
         chosen = np.zeros((vocabulary, len(ids)), rows.dtype)
         chosen[ids, np.arange(len(ids))] = 1
         sums: Array = chosen @ rows
         return sums
-    order = ids.argsort(kind="stable")
-    ids = ids[order]
-    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    some = summed_rows(ids, rows)
     sums = np.zeros((vocabulary, rows.shape[1]), rows.dtype)
-    sums[ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    sums[some.ids] = some.rows
     return sums
 
 

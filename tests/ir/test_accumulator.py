@@ -30,9 +30,7 @@ def gathered(groups, batches, *, by_message=False, arithmetic=True, **options):
         pieces = [draw(length, [seed, place]) for place, length in enumerate(lengths)]
         alone += [(*one, layer_gradients(*piece)) for one, piece in zip(batch, pieces, strict=True)]
         joined = map(np.concatenate, zip(*pieces, strict=True))
-        accumulator.add(
-            DeferredGradients(layer_gradients, *joined) if arithmetic else {}, len(batch), instances, rows
-        )
+        accumulator.add(DeferredGradients(layer_gradients, *joined) if arithmetic else {}, len(batch), instances, rows)
     return accumulator, alone
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ampsim.ops import OPTIMIZERS, Cost
+from ampsim.ops.gradients import summed_rows
 
 every_optimizer = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 STEPS, SIZE = 5, 4
@@ -51,6 +52,25 @@ def test_an_optimizer_follows_its_textbook_loop(name, value, gradients):
     for step, gradient in enumerate(gradients, start=1):
         w, state = optimizer.update(w, gradient.copy(), state, step, 1.0)
     np.testing.assert_allclose(w, TEXTBOOK[name](value, gradients), rtol=1e-9, atol=1e-9)
+
+
+@every_optimizer
+@given(ids=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=1, max_size=STEPS))
+def test_some_rows_are_as_good_as_the_whole_gradient(name, ids):
+    draw, optimizer = np.random.default_rng(0), OPTIMIZERS[name](learning_rate=0.1)
+    dense = some = draw.standard_normal((5, 2), np.float32)
+    dense_state, some_state = optimizer.initial_state(dense), optimizer.initial_state(some)
+    for step, chosen in enumerate(ids, start=1):
+        before, rows = some.copy(), draw.standard_normal((len(chosen), 2), np.float32)
+        gradient = summed_rows(np.array(chosen, np.int64), rows)
+        whole = np.zeros_like(dense)
+        whole[gradient.ids] = gradient.rows
+        held = some
+        dense, dense_state = optimizer.update(dense, whole, dense_state, step, 0.5)
+        some, some_state = optimizer.update(some, gradient, some_state, step, 0.5)
+        np.testing.assert_array_equal(held, before)
+        np.testing.assert_array_equal(some, dense)
+        assert some.dtype == np.float32
 
 
 @every_optimizer
