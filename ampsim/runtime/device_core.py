@@ -39,7 +39,7 @@ from ampsim.runtime.device_events import (
     Turn,
     Work,
 )
-from ampsim.runtime.queues import Entry, Queues, Taken, message_queues
+from ampsim.runtime.queues import Entry, Queues, message_queues
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.statistics import WorkCounts
 
@@ -89,6 +89,8 @@ class DeviceCore:
         self._to_hand_out: HandOut | None = None
         self._held_back: list[DeviceAction] = []
         self._come_home: dict[Target, list[Batch]] = {}
+        self._on_its_way = -1
+        """The wave of the last turn, but for what replicas had learnt."""
         self._wave = wave
         self._light = {(spec.name, direction) for spec in specs for direction in spec.light(max_batch > 1)}
         self._max_batch, self._clock = max_batch, clock
@@ -271,7 +273,9 @@ class DeviceCore:
             if self._clock is not None:
                 began.append(self._clock())
         self._note_memory(self._counts)
-        if (self._come_home or self._held_back) and not self._goes_on(taken):
+        if taken.target.direction is not UPDATE:
+            self._on_its_way = taken.batch.states.item(0) // self._wave
+        if (self._come_home or self._held_back) and not self._goes_on:
             actions += self._held_back
             actions += [Send(CONTROLLER, port, concatenate(batches)) for port, batches in self._come_home.items()]
             self._held_back, self._come_home = [], {}
@@ -279,8 +283,9 @@ class DeviceCore:
             actions += self._hand_out()
         return actions
 
-    def _goes_on(self, taken: Taken) -> bool:
-        """Whether the next turn is of the way back of this wave.
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the next turn is of the way back of the same wave, or of what a replica has learnt in between.
 
         As long as it is, losses, what has come home, and what nodes have learnt for their replicas are held back, to
         leave together: the controller waits for the last of them, and a bundle for each would take longer.
@@ -289,7 +294,7 @@ class DeviceCore:
         if following is None:
             return False
         direction, instance = following
-        return direction is BACKWARD and instance // self._wave == taken.batch.states.item(0) // self._wave
+        return direction is UPDATE or (direction is BACKWARD and instance // self._wave == self._on_its_way)
 
     def _failed(self, target: Target, batch: Batch, error: BaseException) -> NodeFailed:
         """What to raise from an error of a node."""

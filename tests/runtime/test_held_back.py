@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ampsim.ir.batch import Batch, Direction
 from ampsim.ir.builder import GraphBuilder
-from ampsim.ir.graph import CONTROLLER
+from ampsim.ir.graph import CONTROLLER, Target
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.replicas import replicated
 from ampsim.ops import OPTIMIZERS, ArraySpec
@@ -105,3 +106,20 @@ def test_what_was_learnt_leaves_with_them():
     assert all(not told for told in before)
     # The two layers' gradients, each to the node that stands for the same.
     assert last == ["report", (UPDATE, 0, [0]), (UPDATE, 0, [0]), *[(BACKWARD, port, [0]) for port in (2, 1, 0)]]
+
+
+@pytest.mark.parametrize("max_batch", [1, 8])
+def test_what_a_replica_has_learnt_in_between_does_not_send_them_off(max_batch):
+    graph = replicated(two_inputs(), 2, share=True)
+    core = device(graph, max_batch=max_batch)
+    inject(core, graph, 0)
+    from_replica = Batch(np.array([[1]]), np.array([1]), (np.ones((1, 6), np.float32),))
+    told = []
+    while core.has_work:
+        told.append(turn(core))
+        if not told[-1]:
+            core.handle(Deliver(Target("layer_a_0", 0, UPDATE), from_replica, "d2"))
+            told.append(turn(core))  # it is taken first
+    *before, last = told
+    assert all(not what for what in before)
+    assert [entry if entry == "report" else entry[0] for entry in last] == ["report", *[UPDATE] * 2, *[BACKWARD] * 3]
