@@ -141,8 +141,8 @@ class Training(Section):
     instances_per_update: int = Field(
         default=0,
         ge=0,
-        description="of how many instances of a wave, at most, the gradients make one update, if a node handles more "
-        "together; 0: all gradients that it has gathered make one",
+        description="of how many instances, at most, the gradients make one update, if a node has gathered those of "
+        "more; 0: all that it has gathered make one",
     )
     optimizer: Choice = Field(description="the optimizer by name, with its options")
     learning_rate_decay: float = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,19 +16,6 @@ DEFERRED_BYTES = 4 * 2**20
 """From so many bytes on, rows of deferred gradients are summed up although no update is due yet."""
 
 
-class Groups(NamedTuple):
-    """Groups of at most `size` instances, into which each `wave` of them is cut: see `training.inject_at_once`."""
-
-    wave: int
-    size: int
-
-    def of(self, instances: Array) -> Array:
-        """The number of the group of each instance, int64[n]; they ascend with the instances."""
-        of_a_wave = -(-self.wave // self.size)
-        numbers: Array = instances // self.wave * of_a_wave + instances % self.wave // self.size
-        return numbers
-
-
 class Share(NamedTuple):
     """What an update is made of: gradients by parameter (none on shapes alone), and of how many rows they are sums."""
 
@@ -37,21 +24,23 @@ class Share(NamedTuple):
 
 
 class Accumulator:
-    """Gradients of messages, until `take`: one share of them all, or one for each of the `groups` of instances.
+    """Gradients of messages, until `take`: one share of them all, or some, each of at most `most_instances` instances.
 
-    Deferred gradients are kept as rows, and told apart when they are taken; any others, of messages that were handled
-    together, count as those of the latest group among them. At most `kept_bytes` of rows are kept if there are no
-    groups.
+    Then there are as few shares as can be, of as equally many instances, in their order. Deferred gradients are kept as
+    rows, and told apart when they are taken; any others, of messages that were handled together, count as those of the
+    latest instance among them. At most `kept_bytes` of rows are kept if they need not be told apart.
     """
 
-    def __init__(self, groups: Groups | None = None, kept_bytes: float = DEFERRED_BYTES) -> None:
-        self._groups, self._kept_bytes = groups, kept_bytes
+    def __init__(self, most_instances: int = 0, kept_bytes: float = DEFERRED_BYTES) -> None:
+        self._most_instances, self._kept_bytes = most_instances, kept_bytes
         self.messages = 0
         """How many gradients there are."""
         self._rows = 0
-        self._origins: list[tuple[Array, Array]] = []
         self._sums: dict[int, dict[str, Array]] = {}
         self._deferred: DeferredGradients | None = None
+        self._of_sums: list[tuple[Array, Array]] = []
+        self._of_deferred: list[tuple[Array, Array]] = []
+        """The instances and rows of what is summed up, and of what is deferred."""
 
     def add(self, gradients: Mapping[str, Array], messages: int, instances: Array, rows: Array) -> None:
         """Take in the gradients of `messages` messages; of each of the `instances int64[n]`, `rows int64[n]`.
@@ -59,58 +48,69 @@ class Accumulator:
         The arrays are given away.
         """
         self.messages += messages
-        latest = 0
-        if self._groups:
-            groups = self._groups.of(instances)
-            self._origins.append((groups, rows))
-            latest = int(groups.max())
-        else:
+        if not self._most_instances:
             self._rows += total_rows(rows)
+        elif isinstance(gradients, DeferredGradients):
+            self._of_deferred.append((instances, rows))
+        else:
+            self._of_sums.append((instances, rows))
         if not isinstance(gradients, DeferredGradients):
-            self._add_up(latest, gradients)
+            self._add_up(int(instances.max()) if self._most_instances else 0, gradients)
         elif self._deferred is None:
             self._deferred = gradients
         else:
             self._deferred += gradients
-            if not self._groups and self._deferred.nbytes > self._kept_bytes:
-                self._add_up(latest, self._deferred)
+            if not self._most_instances and self._deferred.nbytes > self._kept_bytes:
+                self._add_up(0, self._deferred)
                 self._deferred = None
 
     def take(self) -> Sequence[Share]:
         """All there is, for one update after the other; nothing is left."""
-        origins, sums, deferred, rows = self._origins, self._sums, self._deferred, self._rows
-        self.messages, self._rows, self._origins, self._sums, self._deferred = 0, 0, [], {}, None
-        if not self._groups:
-            return [Share(rows, _sum(sums.get(0), deferred))]
-        groups, each = map(np.concatenate, zip(*origins, strict=True))
-        found = np.unique(groups)
-        if len(found) == 1:
-            return [Share(total_rows(each), _sum(sums.get(found.item()), deferred))]
+        sums, deferred, total = self._sums, self._deferred, self._rows
+        self.messages, self._rows, self._sums, self._deferred = 0, 0, {}, None
+        if not self._most_instances:
+            return [Share(total, _sum([*sums.values(), deferred]))]
+        instances, rows = map(np.concatenate, zip(*self._of_sums, *self._of_deferred, strict=True))
+        first_deferred = sum([len(each) for each, _ in self._of_sums])
+        self._of_sums, self._of_deferred = [], []
+        found, places = np.unique(instances, return_inverse=True)
+        count = -(-len(found) // self._most_instances)
+        if count == 1:
+            return [Share(total_rows(rows), _sum([*sums.values(), deferred]))]
+        share_of = np.arange(len(found)) * count // len(found)
+        shares = share_of[places]
+        of_sums = dict(zip(found.tolist(), share_of.tolist(), strict=True))
         return [
-            Share(total_rows(each[groups == group]), _sum(sums.get(group), part))
-            for group, part in zip(found.tolist(), _parts(deferred, groups, each, found), strict=True)
+            Share(
+                total_rows(rows[shares == number]),
+                _sum([*(own for instance, own in sums.items() if of_sums[instance] == number), part]),
+            )
+            for number, part in enumerate(_parts(deferred, shares[first_deferred:], rows[first_deferred:], count))
         ]
 
-    def _add_up(self, group: int, gradients: Mapping[str, Array]) -> None:
-        self._sums[group] = dict(_sum(self._sums.get(group), gradients))
+    def _add_up(self, instance: int, gradients: Mapping[str, Array]) -> None:
+        self._sums[instance] = dict(_sum([self._sums.get(instance), gradients]))
 
 
-def _sum(sums: dict[str, Array] | None, others: Mapping[str, Array] | None) -> Mapping[str, Array]:
-    """The sum of gradients, in the memory of the first; of one if there is no other."""
-    if sums is None or others is None:
-        return others if sums is None and others is not None else sums or {}
-    for name, gradient in others.items():
-        sums[name] += gradient
-    return sums
+def _sum(terms: Iterable[Mapping[str, Array] | None]) -> Mapping[str, Array]:
+    """The sum of those gradients that are there, in the memory of the first; itself, if it is alone."""
+    there = [term for term in terms if term is not None]
+    if len(there) < 2:
+        return there[0] if there else {}
+    total = dict(there[0])
+    for term in there[1:]:
+        for name, gradient in term.items():
+            total[name] += gradient
+    return total
 
 
 def _parts(
-    deferred: DeferredGradients | None, groups: Array, rows: Array, found: Array
+    deferred: DeferredGradients | None, shares: Array, rows: Array, count: int
 ) -> Sequence[DeferredGradients | None]:
-    """The part of each of the groups `found` in deferred gradients, of messages of these groups and `rows`."""
+    """The part of each of so many shares in deferred gradients, of messages that have these `shares` and `rows`."""
     if deferred is None:
-        return [None] * len(found)
-    of_rows = groups if deferred.row_count == len(groups) else np.repeat(groups, rows)
+        return [None] * count
+    of_rows = shares if deferred.row_count == len(shares) else np.repeat(shares, rows)
     order = of_rows.argsort(kind="stable")
-    starts = np.searchsorted(of_rows, found, sorter=order).tolist()
+    starts = np.searchsorted(of_rows, np.arange(count), sorter=order).tolist()
     return [deferred.take(order[first:end]) for first, end in pairwise([*starts, len(order)])]

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
-from ampsim.ir.accumulator import Groups
 from ampsim.ir.batch import BACKWARD, FORWARD, INFERENCE, Batch, Direction
 from ampsim.ir.parameters import ParameterSet
 from ampsim.ir.state import StateSchema
@@ -79,7 +78,7 @@ class TrainingSetup:
     min_update_frequency: int = 1
     learning_rate_decay: float = 1.0
     arithmetic: bool = True
-    groups: Groups | None = None
+    instances_per_update: int = 0
 
     def row_bytes(self, payload: Payload) -> int:
         """What a kept row of a port counts beside its arrays: its size on shapes alone, or nothing."""

@@ -85,7 +85,7 @@ class OpNode(Node):
                 spec.gain,
                 setup.arithmetic,
                 spec.siblings > 0,
-                setup.groups,
+                setup.instances_per_update,
             )
             if parameters
             else None

@@ -8,7 +8,7 @@ from math import inf, prod
 
 import numpy as np
 
-from ampsim.ir.accumulator import DEFERRED_BYTES, Accumulator, Groups
+from ampsim.ir.accumulator import DEFERRED_BYTES, Accumulator
 from ampsim.ir.gradient_exchange import GradientFormat
 from ampsim.ops.gradients import DeferredGradients, summed_rows
 from ampsim.ops.optimizers import VALUE_BYTES, Gradient, Optimizer
@@ -29,7 +29,7 @@ class ParameterSet:
     """Parameters that update themselves, alone (PAPER.md, "The algorithm").
 
     An update is due once `min_update_frequency` gradients have been accumulated; its gradient is their sum. If they are
-    of several of the `groups` of instances, an update is made for each, one after the other. `version`
+    of more instances than `instances_per_update`, some updates are made, one after the other. `version`
     counts the updates so far. Values are replaced by an update, never written to, so an array taken from `values`
     stays as it is. The first values are those of the op for what it `draws_as`, times `gain`. Without `arithmetic`
     there are no values, and updates are only counted.
@@ -49,7 +49,7 @@ class ParameterSet:
         gain: float = 1.0,
         arithmetic: bool = True,
         shares: bool = False,
-        groups: Groups | None = None,
+        instances_per_update: int = 0,
     ) -> None:
         self.values: dict[str, Array] = {
             name: _first_values(spec, name, seed, draws_as) * np.float32(gain)
@@ -69,7 +69,7 @@ class ParameterSet:
         self._format = GradientFormat(specs)
         # Rows are what a table's gradient is sent as, and less than it.
         kept_bytes = inf if self._format.by_rows else max(DEFERRED_BYTES, self.values_bytes)
-        self._gathered = Accumulator(groups, kept_bytes)
+        self._gathered = Accumulator(instances_per_update, kept_bytes)
         self._arithmetic, self._shares = arithmetic, shares
         self._outgoing: list[tuple[int, Arrays]] = []
         self._received: list[tuple[int, Arrays]] = []

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from ampsim.data.dataset import DataSpec
-from ampsim.ir.accumulator import Groups
 from ampsim.ir.graph import CONTROLLER, Graph
 from ampsim.ir.node import TrainingSetup
 from ampsim.ir.replicas import replicated
@@ -72,9 +71,8 @@ class ClusterSpec:
     def setup(self, arithmetic: bool = True) -> TrainingSetup:
         """What nodes must know of the training."""
         optimizer = OPTIMIZERS[self.optimizer.name](**self.optimizer.options)
-        groups = Groups(self.wave, self.instances_per_update) if self.instances_per_update else None
         rules = self.min_update_frequency, self.learning_rate_decay
-        return TrainingSetup(self.seed, optimizer, *rules, arithmetic, groups)
+        return TrainingSetup(self.seed, optimizer, *rules, arithmetic, self.instances_per_update)
 
     @cached_property
     def processes(self) -> Mapping[str, int]:

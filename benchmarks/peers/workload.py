@@ -42,7 +42,7 @@ WORKLOADS = {
     "list-reduction": Workload(
         "list-reduction-rnn", 1, "train", ["training.min_update_frequency=1"], "list-reduction-rnn-2-replicas"
     ),
-    # A wave of so many trees or graphs is what an update is made of: `inject_at_once` of the shipped configs.
+    # So many trees or graphs make an update: `instances_per_update` of the shipped configs, or `inject_at_once`.
     "sst": Workload("sst-tree-lstm", 25, "limit", [], "sst-tree-lstm-2-replicas"),
     "babi15": Workload("babi15-ggsnn", 20, "limit", [], "babi15-ggsnn-2-replicas"),
     # Where a node has one message a molecule, the shipped config would update in every fourth wave.

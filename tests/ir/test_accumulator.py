@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.accumulator import Accumulator, Groups
+from ampsim.ir.accumulator import Accumulator
 from ampsim.ops.gradients import DeferredGradients
 from ampsim.ops.linear import layer_gradients
 
@@ -21,9 +23,9 @@ def draw(rows, seed):
     return tuple(generator.integers(-4, 5, (rows, width)).astype(np.float32) for width in (3, 2))
 
 
-def gathered(groups, batches, *, by_message=False, arithmetic=True, **options):
+def gathered(most, batches, *, by_message=False, arithmetic=True, **options):
     """An accumulator that was given batches of messages, and for each message its instance, rows and gradients."""
-    accumulator, alone = Accumulator(groups, **options), []
+    accumulator, alone = Accumulator(most, **options), []
     for seed, batch in enumerate(batches):
         instances, rows = map(np.array, zip(*batch, strict=True))
         lengths = [1] * len(batch) if by_message else rows.tolist()
@@ -38,27 +40,35 @@ def total(alone):
     return {name: sum(gradients[name] for *_, gradients in alone) for name in ("weight", "bias")}
 
 
-@pytest.mark.parametrize(("wave", "size"), [(4, 2), (6, 4), (3, 5), (1, 1)])
+@pytest.mark.parametrize("most", [1, 2, 3, 12])
 @pytest.mark.parametrize("by_message", [False, True])
 @given(batches=batches)
-def test_each_group_of_instances_has_its_share(wave, size, by_message, batches):
-    accumulator, alone = gathered(Groups(wave, size), batches, by_message=by_message)
+def test_shares_are_of_instances_in_their_order_as_few_and_as_equal_as_can_be(most, by_message, batches):
+    accumulator, alone = gathered(most, batches, by_message=by_message)
     assert accumulator.messages == len(alone)
-    # A wave is cut from its first instance on.
-    groups = {(instance // wave, instance % wave // size) for instance, *_ in alone}
-    shares = accumulator.take()
-    assert len(shares) == len(groups)
-    for share, (number, part) in zip(shares, sorted(groups), strict=True):
-        own = [one for one in alone if (one[0] // wave, one[0] % wave // size) == (number, part)]
-        assert share.rows == sum(rows for _, rows, _ in own)
+    shares, instances = accumulator.take(), sorted({instance for instance, *_ in alone})
+    assert len(shares) == ceil(len(instances) / most)
+    sizes = []
+    for share in shares:
+        # The next instances, one after the other, until their rows are those of the share.
+        own: list = []
+        size = 0
+        while sum(rows for _, rows, _ in own) < share.rows:
+            own += [one for one in alone if one[0] == instances[size + sum(sizes)]]
+            size += 1
+        sizes.append(size)
+        assert sum(rows for _, rows, _ in own) == share.rows
         for name, gradient in total(own).items():
             np.testing.assert_array_equal(share.gradients[name], gradient)
+    assert sum(sizes) == len(instances)
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
 
 
 @given(batches=batches)
-def test_without_groups_all_is_one_share_however_little_is_kept(batches):
+def test_without_a_most_all_is_one_share_however_little_is_kept(batches):
     for kept_bytes in (0, 100, 2**20):
-        accumulator, alone = gathered(None, batches, kept_bytes=kept_bytes)
+        accumulator, alone = gathered(0, batches, kept_bytes=kept_bytes)
         (share,) = accumulator.take()
         assert share.rows == sum(rows for _, rows, _ in alone)
         for name, gradient in total(alone).items():
@@ -67,8 +77,8 @@ def test_without_groups_all_is_one_share_however_little_is_kept(batches):
 
 @given(batches=batches)
 def test_without_arithmetic_there_are_the_same_shares_of_nothing(batches):
-    accumulator, _ = gathered(Groups(6, 2), batches)
-    shapes, _ = gathered(Groups(6, 2), batches, arithmetic=False)
+    accumulator, _ = gathered(2, batches)
+    shapes, _ = gathered(2, batches, arithmetic=False)
     assert [(share.rows, dict(share.gradients)) for share in shapes.take()] == [
         (share.rows, {}) for share in accumulator.take()
     ]
@@ -81,7 +91,7 @@ def test_rows_are_summed_up_once_they_take_more_memory_than_may_be_kept():
         calls.append(len(x))
         return layer_gradients(x, dy)
 
-    accumulator = Accumulator(None, kept_bytes=200)  # a row has 20
+    accumulator = Accumulator(0, kept_bytes=200)  # a row has 20
     for _ in range(3):
         accumulator.add(DeferredGradients(rule, *draw(4, 0)), 1, np.array([0]), np.array([4]))
     assert calls == [12]
@@ -90,16 +100,29 @@ def test_rows_are_summed_up_once_they_take_more_memory_than_may_be_kept():
     np.testing.assert_array_equal(share.gradients["weight"], 4 * layer_gradients(*draw(4, 0))["weight"])
 
 
-def test_gradients_that_are_not_deferred_are_those_of_the_latest_group_among_them():
-    accumulator = Accumulator(Groups(2, 1))
+def test_gradients_that_are_not_deferred_are_those_of_the_latest_instance_among_them():
+    accumulator = Accumulator(1)
     for instances in ([0, 1], [0], [1]):
         accumulator.add({"weight": np.ones(2)}, len(instances), np.array(instances), np.ones(len(instances), int))
     first, second = accumulator.take()
     assert (first.gradients["weight"].tolist(), second.gradients["weight"].tolist()) == ([1, 1], [2, 2])
 
 
+def test_gradients_of_both_kinds_are_shared_out_together():
+    accumulator, expected = Accumulator(1), {}
+    for number, (instance, rows) in enumerate([(3, 2), (5, 1), (3, 3), (4, 1), (5, 2)]):
+        x, dy = draw(rows, number)
+        gradients = DeferredGradients(layer_gradients, x, dy) if number % 2 else layer_gradients(x, dy)
+        expected[instance] = expected.get(instance, 0) + layer_gradients(x, dy)["weight"]
+        accumulator.add(gradients, 1, np.array([instance]), np.array([rows]))
+    shares = accumulator.take()
+    assert [share.rows for share in shares] == [5, 1, 3]
+    for instance, share in zip((3, 4, 5), shares, strict=True):
+        np.testing.assert_array_equal(share.gradients["weight"], expected[instance])
+
+
 def test_what_was_taken_is_gone():
-    accumulator, _ = gathered(Groups(2, 1), [[(0, 1), (1, 2)]])
+    accumulator, _ = gathered(1, [[(0, 1), (1, 2)]])
     assert len(accumulator.take()) == 2
     assert accumulator.messages == 0
     accumulator.add({"weight": np.ones(2)}, 1, np.array([4]), np.array([3]))

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampsim.ir.accumulator import Groups
 from ampsim.ir.parameters import ParameterSet, parameter_generator
 from ampsim.ops import OPTIMIZERS, ParameterSpec
 from ampsim.ops.linear import unit_normal
@@ -50,10 +49,10 @@ def test_the_gradient_of_an_update_is_the_sum_over_what_was_accumulated():
         np.testing.assert_allclose(value, before[name] - 0.5 * 7, rtol=1e-6)
 
 
-def test_an_update_is_made_for_each_group_of_instances_one_after_the_other():
+def test_an_update_is_made_of_so_many_instances_at_most_and_then_another():
     optimizer = OPTIMIZERS["adam"](learning_rate=0.5)
     one_by_one = ParameterSet("linear1", SPECS, 0, optimizer, 1)
-    grouped = ParameterSet("linear1", SPECS, 0, optimizer, 3, shares=True, groups=Groups(4, 2))
+    grouped = ParameterSet("linear1", SPECS, 0, optimizer, 3, shares=True, instances_per_update=2)
     for instance, value in ((1, 1.0), (3, 4.0), (0, 2.0)):
         grouped.accumulate(gradients(value), 1, np.array([instance]), np.array([1]))
     assert grouped.update_if_due() == grouped.own_updates == grouped.version == 2
