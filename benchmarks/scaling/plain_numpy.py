@@ -33,7 +33,7 @@ def main(limit: int) -> None:
     data = Mnist(0, limit=limit)
     instances = list(data.instances(TRAIN, 1))
     began_s = perf_counter()
-    for instance in instances:
+    for number, instance in enumerate(instances):
         wire = instance.inputs["image"].arrays[0]
         saved = []
         for index, layer in enumerate(layers):
@@ -51,7 +51,8 @@ def main(limit: int) -> None:
             (gradient,), gradients = linear.backward(
                 layers[index].values, saved.pop(), (gradient,), (index > 0,), units=WIDTHS[index + 1]
             )
-            layers[index].accumulate(gradients, 1, 1)
+            layers[index].accumulate(gradients, 1, np.array([number]), np.array([instance.size]))
+            layers[index].update_if_due()
     rate = sum(instance.size for instance in instances) / (perf_counter() - began_s)
     print(json.dumps({"instances_per_s": rate}))
 
