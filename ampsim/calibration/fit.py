@@ -12,23 +12,22 @@ from numpy.typing import NDArray
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Cost
 from ampsim.runtime.statistics import Edges
-from ampsim.sim.rates import Handing, Rate, Way, kind_of
+from ampsim.sim.rates import Handing, Rate, Update, Way, kind_of
 
 Floats = NDArray[np.float64]
 
 ROUNDS = 6
 SHORTEST_S = 1e-7
 """What a clock can tell: nothing takes less."""
-OUTLIER = 4.0
+FIRST_ROUNDS = 2
+"""In these every batch counts: what few batches have, large products among many small ones, is not yet in the fit."""
+OUTLIER = 8.0
 """A batch that took so many times what the fit says was interrupted: it is left out of the next round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch that was timed: what it was, and how long it took.
-
-    `update` is the optimizer's name and the work of the update that the batch brought about.
-    """
+    """A batch that was timed: what it was, with the update that it brought about, if any, and how long it took."""
 
     op: str
     way: Way
@@ -36,7 +35,7 @@ class Sample:
     parts: int
     rows: int
     cost: Cost
-    update: tuple[str, Cost] | None
+    update: Update | None
     seconds: float
 
 
@@ -94,40 +93,41 @@ def non_negative(matrix: Floats, values: Floats) -> Floats:
 def robust(matrix: Floats, seconds: Floats) -> tuple[Floats, float]:
     """Coefficients >= 0 that explain `seconds float64[rows]` to a share: each row counts by how far off it is in parts.
 
-    Rows that took OUTLIER times what the last round says are left out. Also the median of |fit / measured - 1|.
+    After FIRST_ROUNDS, rows that took OUTLIER times what the last round says are left out. Also the median of
+    |fit / measured - 1|.
     """
     seconds = np.maximum(seconds, SHORTEST_S)
     weight = 1 / seconds
     kept = np.ones(len(seconds), bool)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         coefficients = non_negative(matrix[kept] * weight[kept, None], seconds[kept] * weight[kept])
         fitted = matrix @ coefficients
-        kept = seconds <= OUTLIER * np.maximum(fitted, 0.5 * seconds.min())
+        if number >= FIRST_ROUNDS:
+            kept = seconds <= OUTLIER * np.maximum(fitted, 0.5 * seconds.min())
         # By what is expected and not by what was found: else short ones would count more than long ones.
         weight = 1 / np.maximum(fitted, 0.1 * seconds.min())
     return coefficients, float(np.median(np.abs(fitted[kept] / seconds[kept] - 1)))
 
 
 def fit_rates(samples: Sequence[Sample]) -> dict[str, dict[Way, Fitted]]:
-    """The rate of each op and way, from the batches without an update; then of the optimizers, from what is left."""
+    """The rate of each op and way, from the batches without an update; then of updates, from what is left of others."""
     groups: dict[tuple[str, Way], list[Sample]] = {}
     for sample in samples:
         for name in {sample.op, kind_of(sample.op)}:  # a model's own function has no rate but that of the kind
             groups.setdefault((name, sample.way), []).append(sample)
     rates: dict[str, dict[Way, Fitted]] = {}
-    updates: dict[str, list[tuple[Cost, float, float]]] = {}
+    updating: list[tuple[Sample, Update, float]] = []
     for (op, way), group in sorted(groups.items()):
         plain = [sample for sample in group if sample.update is None]
         if not plain:
             continue
         rates.setdefault(op, {})[way] = fitted = _fit_rate(plain)
         for sample in group:
-            if sample.update is not None:
-                optimizer, cost = sample.update
+            if sample.update is not None and sample.op == op:
                 batch_s = fitted.rate.duration_s(sample.cost, sample.messages, sample.parts, sample.rows)
-                updates.setdefault(optimizer, []).append((cost, batch_s, sample.seconds))
-    for optimizer, timed in sorted(updates.items()):
-        rates[optimizer] = {"update": _fit_update(timed)}
+                updating.append((sample, sample.update, batch_s))
+    for name, of_updates in _fit_updates(updating).items():
+        rates.setdefault(name, {})["update"] = of_updates
     return rates
 
 
@@ -153,18 +153,38 @@ def _fit_rate(samples: Sequence[Sample]) -> Fitted:
     return Fitted(rate, len(samples), error)
 
 
-def _fit_update(timed: Sequence[tuple[Cost, float, float]]) -> Fitted:
-    """The rate of updates that batches brought about: their work, what the batch would have taken, what it took."""
-    matrix = np.array([(1.0, cost.bytes_read + cost.bytes_written) for cost, _, _ in timed], np.float64)
-    batch_s, seconds = np.array([rest for _, *rest in timed], np.float64).T
-    kept = np.ones(len(timed), bool)
+def _fit_updates(updating: Sequence[tuple[Sample, Update, float]]) -> dict[str, Fitted]:
+    """The rates of updates by optimizer, and by kind of op for the gradients that it sums up then.
+
+    From batches with the update of each, and what the batch would have taken without it. All are fitted together: the
+    time of an update is one sum of what falls to the optimizer (for each, and by byte) and to the op (by row and FLOP).
+    """
+    if not updating:
+        return {}
+    named = [(update.optimizer, kind_of(sample.op)) for sample, update, _ in updating]
+    columns = {name: 2 * number for number, name in enumerate(dict.fromkeys(name for pair in named for name in pair))}
+    matrix = np.zeros((len(updating), 2 * len(columns)))
+    for row, (optimizer, kind), (_, update, _) in zip(matrix, named, updating, strict=True):
+        row[columns[optimizer] :][:2] = 1.0, update.work.bytes_read + update.work.bytes_written
+        row[columns[kind] :][:2] = update.rows, update.way_back.flops
+    seconds = np.maximum([sample.seconds for sample, _, _ in updating], SHORTEST_S)
+    batch_s = np.array([without_s for _, _, without_s in updating])
+    kept = np.ones(len(updating), bool)
     for _ in range(ROUNDS):
         found = non_negative(matrix[kept] / seconds[kept, None], (seconds - batch_s)[kept] / seconds[kept])
         fitted = batch_s + matrix @ found
         kept = seconds <= OUTLIER * fitted
-    batch, byte = found.tolist()
-    error = float(np.median(np.abs(fitted[kept] / seconds[kept] - 1)))
-    return Fitted(Rate(batch=batch, memory_bandwidth=_per_second(byte)), len(timed), error)
+    off, rates, optimizers = np.abs(fitted / seconds - 1), {}, {optimizer for optimizer, _ in named}
+    for name, column in columns.items():
+        own = np.array([name in pair for pair in named])
+        each, rest = found[column], _per_second(float(found[column + 1]))
+        rate = (
+            Rate(batch=float(each), memory_bandwidth=rest)
+            if name in optimizers
+            else Rate(row=float(each), compute=rest)
+        )
+        rates[name] = Fitted(rate, int(own.sum()), float(np.median(off[own & kept])))
+    return rates
 
 
 def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:

@@ -42,7 +42,7 @@ from ampsim.runtime.device_events import (
     Turn,
     Work,
 )
-from ampsim.runtime.device_time import WAYS, report_bytes
+from ampsim.runtime.device_time import WAYS, RowsGoneBack, report_bytes, update_of
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.spans import SPAN
 from ampsim.runtime.spec import ClusterSpec
@@ -78,7 +78,7 @@ class _Replay:
     def __init__(self, spec: ClusterSpec, graph: Graph, dataset: Dataset, plan: Plan, run: TimedRun) -> None:
         setup = spec.setup(arithmetic=False)
         self._graph, self._optimizer = graph, setup.optimizer
-        self._cores = {}
+        self._cores, self._gone_back = {}, RowsGoneBack()
         self._work = {name: DeviceWork() for name in run.intervals}
         for name, intervals in run.intervals.items():
             queues = ScheduledQueues(graph.targets, spec.processes)
@@ -132,8 +132,8 @@ class _Replay:
         node, _, direction = handled.target
         spec = self._graph.nodes[node]
         cost = spec.work(direction, handled.rows) if handled.rows else Cost()
-        work = self._optimizer.cost(spec.parameter_values)
-        update = (self._optimizer.name, work) if handled.updates else None
+        summed = self._gone_back.summed_by(handled)
+        update = update_of(spec, self._optimizer, summed) if handled.updates else None
         count = handled.messages, handled.parts
         return Sample(spec.op_name, WAYS[direction], *count, handled.rows, cost, update, 0.0)
 

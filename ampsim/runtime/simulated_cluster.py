@@ -185,7 +185,7 @@ class SimulatedCluster(Cluster):
         for device in self._devices.values():
             for action in device.handle(EndEpoch()):
                 if isinstance(action, EpochEnded):
-                    ended_s = self._work(device, sum(device.time.update_s(node) for node in action.updated))
+                    ended_s = self._work(device, device.time.left_s(action.updated))
                     self._agenda.put(ended_s, DeviceEndedEpoch(device.name, action.shared))
 
     def collect_replicas(self, device: str, nodes: Sequence[str], awaited: Mapping[str, int]) -> None:
@@ -196,7 +196,7 @@ class SimulatedCluster(Cluster):
 
     def _hand_out(self, device: SimulatedDevice, action: HandedOut, path_s: float) -> None:
         """Parameters leave when the updates are made that were left."""
-        duration_s = sum(device.time.update_s(node) for node in action.updated)
+        duration_s = device.time.left_s(action.updated)
         ended_s = self._work(device, duration_s)
         event = ReplicasCollected(device.name, action.values)
         size = self._parameter_bytes[device.name]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ampsim.ops.table import Cost
-from ampsim.sim.rates import Handing, Rate, Way, kind_of
+from ampsim.sim.rates import Handing, Rate, Update, Way, kind_of
 
 NOTHING = Handing()
 
@@ -53,30 +53,38 @@ class DeviceProfile:
         return None
 
     def batch_s(
-        self, op: str, way: Way, cost: Cost, messages: int, parts: int, rows: int, updates: tuple[str, Cost] | None
+        self, op: str, way: Way, cost: Cost, messages: int, parts: int, rows: int, update: Update | None
     ) -> float:
         """Seconds for one batch of `messages`, queued as `parts`, at a node of an op that computes on `rows` rows.
 
-        `updates` is the optimizer's name and the work of the update that the batch brings about, if any. Where nothing
-        was measured the update's work is part of the batch's.
+        `update` is the one that the batch brings about, if any. Where nothing was measured its work is part of the
+        batch's.
         """
         rate, update_s = self.rate(op, way), 0.0
-        if updates is not None:
-            optimizer, update = updates
-            if measured := self.rate(optimizer, "update"):
-                update_s = measured.duration_s(update)
+        if update is not None:
+            measured_s = self._measured_s(op, update)
+            if measured_s is not None:
+                update_s = measured_s
             elif rate is None:
-                cost += update
+                cost += update.work
             else:
-                update_s = self.work_s(update)
+                update_s = self.work_s(update.work)
         if rate is None:
             return self.duration_s(cost) + self.message_overhead * messages + update_s
         return rate.duration_s(cost, messages, parts, rows) + update_s
 
-    def update_s(self, optimizer: str, cost: Cost) -> float:
-        """Seconds for an update that no batch brings about, at the end of an epoch."""
-        rate = self.rate(optimizer, "update")
-        return rate.duration_s(cost) if rate else self.duration_s(cost)
+    def update_s(self, op: str, update: Update) -> float:
+        """Seconds for an update that no batch brings about, at a node of an op."""
+        measured_s = self._measured_s(op, update)
+        return self.duration_s(update.work) if measured_s is None else measured_s
+
+    def _measured_s(self, op: str, update: Update) -> float | None:
+        """Seconds for an update by the rates of the optimizer and of the op's gradients; None without the first."""
+        of_optimizer, of_op = self.rate(update.optimizer, "update"), self.rate(op, "update")
+        if of_optimizer is None:
+            return None
+        gradients_s = of_op.duration_s(update.way_back, rows=update.rows) if of_op else 0.0
+        return of_optimizer.duration_s(update.work) + gradients_s
 
     @property
     def counts_messages(self) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
 from ampsim.ops.table import Cost
 
 Way = Literal["forward", "backward", "inference", "update"]
-"""What an op does; `update` is an optimizer's."""
+"""What an op does; `update` is an optimizer's, and what ops that learn do for it."""
 
 
 def kind_of(name: str) -> str:
@@ -45,6 +45,19 @@ class Rate:
             + cost.flops / self.compute
             + (cost.bytes_read + cost.bytes_written) / self.memory_bandwidth
         )
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update of a node's parameters: the `work` of the `optimizer`, after the gradients of `rows` rows are summed.
+
+    These are the rows that the node went back for since its last update; `way_back` is what its cost rule counts there.
+    """
+
+    optimizer: str
+    work: Cost
+    rows: int = 0
+    way_back: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True, slots=True)

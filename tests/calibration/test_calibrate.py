@@ -74,7 +74,7 @@ def test_each_batch_of_a_workload_is_timed_and_told_apart() -> None:
     handled, controls = timed.samples, timed.controls
     assert all(sample.seconds > 0 for sample in handled)
     assert {sample.way for sample in handled} == {"forward", "backward", "inference"}
-    assert {sample.update[0] for sample in handled if sample.update} == {"adam"}
+    assert {sample.update.optimizer for sample in handled if sample.update} == {"adam"}
     assert any(sample.rows == 0 for sample in handled), "nodes that route, or wait"
     assert any(sample.messages > 1 for sample in handled)
     assert any(sample.parts > 1 for sample in handled)

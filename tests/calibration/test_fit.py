@@ -20,11 +20,12 @@ from ampsim.calibration.fit import (
 )
 from ampsim.ops.table import Cost
 from ampsim.runtime.statistics import Edges, OnTheWay
-from ampsim.sim.rates import Handing, Rate, Way
+from ampsim.sim.rates import Handing, Rate, Update, Way
 
 FORWARD = Rate(20e-6, 30e-6, 0.3e-6, 4e-6, 0.1e-6, compute=80e9, memory_bandwidth=20e9)
 BACKWARD = Rate(50e-6, 0.0, 0.6e-6, 0.0, 0.2e-6, compute=100e9, memory_bandwidth=10e9)
 UPDATE = Rate(batch=40e-6, memory_bandwidth=16e9)
+GRADIENTS = Rate(row=0.05e-6, compute=90e9)
 
 
 def timings(noise: Callable[[], float]) -> list[Sample]:
@@ -37,8 +38,12 @@ def timings(noise: Callable[[], float]) -> list[Sample]:
         parts, waits = int(generator.integers(1, 10)), number % 6 == 0
         rows, units = 0 if waits else messages * int(generator.integers(1, 4)), int(generator.choice([16, 128, 784]))
         cost = Cost(2.0 * rows * units * units, 4.0 * rows * units, 4.0 * units * units)
-        update = ("adam", Cost(1.0, 16.0 * units * units, 12.0 * units * units)) if number % 20 == 1 else None
-        seconds = rate.duration_s(cost, messages, parts, rows) + (UPDATE.duration_s(update[1]) if update else 0.0)
+        seconds, update = rate.duration_s(cost, messages, parts, rows), None
+        if number % 20 == 1:
+            summed = int(generator.integers(1, 2000))
+            work = Cost(1.0, 16.0 * units * units, 12.0 * units * units)
+            update = Update("adam", work, summed, Cost(2.0 * summed * units * units))
+            seconds += UPDATE.duration_s(work) + GRADIENTS.duration_s(update.way_back, rows=summed)
         samples.append(Sample("op", way, messages, parts, rows, cost, update, seconds * noise()))
     return samples
 
@@ -53,6 +58,7 @@ def test_the_fit_recovers_the_rates_that_timings_were_made_with() -> None:
     close(rates["op"]["forward"].rate, FORWARD, 1e-6)
     close(rates["op"]["backward"].rate, BACKWARD, 1e-6)
     close(rates["adam"]["update"].rate, UPDATE, 1e-3)
+    close(rates["op"]["update"].rate, GRADIENTS, 1e-3)
     assert rates["op"]["forward"].error < 1e-6
 
 
@@ -64,6 +70,16 @@ def test_noise_and_interrupted_batches_change_what_is_predicted_little() -> None
         if sample.update is None:
             fitted = rates["op"][sample.way].rate.duration_s(sample.cost, sample.messages, sample.parts, sample.rows)
             assert fitted == pytest.approx(sample.seconds, rel=0.08)
+
+
+def test_a_few_large_batches_among_many_small_ones_are_no_interruptions() -> None:
+    def batch(rows: int) -> Sample:
+        return Sample("op", "backward", 1, 1, rows, Cost(1e7 * rows), None, 30e-6 + rows * 1e-8 + rows * 1e7 / 1e11)
+
+    small, large = [Cost(1e3 * rows) for rows in range(1, 100)], [batch(rows) for rows in range(1, 10)]
+    many = [Sample("op", "backward", 1, 1, 1, cost, None, 30e-6 + cost.flops / 1e11) for cost in 40 * small]
+    found = fit_rates([*many, *large])["op"]["backward"].rate
+    assert found.compute == pytest.approx(1e11, rel=0.02)
 
 
 @settings(max_examples=60, deadline=None)

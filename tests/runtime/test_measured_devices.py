@@ -61,6 +61,17 @@ def test_time_per_message_and_per_op(simulate: Any) -> None:
     assert updates["devices"]["d0"]["busy_s"] == pytest.approx(2 * INSTANCES)
 
 
+@pytest.mark.parametrize("often", [1, 2, 100])
+def test_an_update_takes_the_gradients_of_all_rows_since_the_last_one(simulate: Any, often: int) -> None:
+    # Of two layers, and with 2 of 3 minibatches an update, or 100, some when the epoch ends.
+    summary = simulate(
+        "rates: {sgd: {update: {batch: 1000 s}}, linear: {update: {row: 1 s}}}\n",
+        f"training.min_update_frequency={often}",
+    )
+    rows = 100 * INSTANCES
+    assert summary["devices"]["d0"]["busy_s"] == pytest.approx(2 * (1000 * -(-INSTANCES // often) + rows))
+
+
 def test_handing_out_and_taking_in_are_the_devices_time(simulate: Any) -> None:
     # Taken in: a bundle of two batches with three arrays each, for each instance. Handed out: in training one of the
     # report and of what goes home for the label and the image; else one of the report.

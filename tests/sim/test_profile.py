@@ -6,10 +6,10 @@ import pytest
 
 from ampsim.ops.table import Cost
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Handing, Rate, Way
+from ampsim.sim.rates import Handing, Rate, Update, Way
 
 PLAIN = DeviceProfile("plain", "", compute=8.0, memory_bandwidth=2.0, memory=1e9, overhead=0.5)
-WORK, UPDATE = Cost(16.0, 1.0, 2.0), Cost(8.0, 4.0, 2.0)
+WORK, UPDATE = Cost(16.0, 1.0, 2.0), Update("sgd", Cost(8.0, 4.0, 2.0), 3, Cost(12.0, 99.0, 99.0))
 
 
 def test_without_measured_figures_a_batch_takes_overhead_and_the_longer_of_arithmetic_and_memory() -> None:
@@ -19,7 +19,7 @@ def test_without_measured_figures_a_batch_takes_overhead_and_the_longer_of_arith
 
 def test_without_measured_figures_an_update_is_part_of_the_batchs_work() -> None:
     # 24 flops and 9 bytes together: memory is the limit, which the batch alone is not.
-    assert PLAIN.batch_s("linear", "backward", WORK, 1, 1, 1, ("sgd", UPDATE)) == 0.5 + 9 / 2
+    assert PLAIN.batch_s("linear", "backward", WORK, 1, 1, 1, UPDATE) == 0.5 + 9 / 2
 
 
 def test_message_overhead_is_paid_for_each_message() -> None:
@@ -70,7 +70,19 @@ def test_a_node_that_waits_for_partners_pays_for_no_call() -> None:
 )
 def test_an_update_takes_its_own_rate_or_the_plain_figures(rates: dict[str, dict[str, Rate]], expected: float) -> None:
     profile = replace(PLAIN, rates=rates)
-    assert profile.batch_s("linear", "backward", WORK, 1, 1, 1, ("sgd", UPDATE)) == expected
+    assert profile.batch_s("linear", "backward", WORK, 1, 1, 1, UPDATE) == expected
+
+
+def test_gradients_that_an_update_sums_up_take_the_rate_of_their_op() -> None:
+    of_op, of_optimizer = Rate(row=0.5, compute=6.0, memory_bandwidth=33.0), Rate(batch=2.0, memory_bandwidth=3.0)
+    rates: dict[str, dict[Way, Rate]] = {"linear": {"backward": Rate(batch=1.0), "update": of_op}}
+    profile = replace(PLAIN, rates=rates | {"sgd": {"update": of_optimizer}})
+    update_s = (2 + 6 / 3) + (3 * 0.5 + 12 / 6 + 198 / 33)
+    assert profile.update_s("linear", UPDATE) == update_s
+    assert profile.batch_s("linear first", "backward", WORK, 1, 1, 1, UPDATE) == 1.0 + update_s, "as its kind"
+    assert profile.update_s("gru", UPDATE) == 2 + 6 / 3, "nothing was measured of its gradients"
+    # By the plain figures the way back has had them in it.
+    assert replace(PLAIN, rates=rates).update_s("linear", UPDATE) == PLAIN.duration_s(UPDATE.work)
 
 
 def test_handing_out_is_paid_by_bundle_batch_array_and_byte() -> None:
