@@ -21,7 +21,7 @@ SHORTEST_S = 1e-7
 """What a clock can tell: nothing takes less."""
 FIRST_ROUNDS = 2
 """In these every batch counts: what few batches have, large products among many small ones, is not yet in the fit."""
-OUTLIER = 8.0
+OUTLIER = 4.0
 """A batch that took so many times what the fit says was interrupted: it is left out of the next round."""
 
 
@@ -90,9 +90,11 @@ def non_negative(matrix: Floats, values: Floats) -> Floats:
     return solution / np.where(scale > 0, scale, 1.0)
 
 
-def robust(matrix: Floats, seconds: Floats) -> tuple[Floats, float]:
+def robust(matrix: Floats, seconds: Floats, evenly: bool = False) -> tuple[Floats, float]:
     """Coefficients >= 0 that explain `seconds float64[rows]` to a share: each row counts by how far off it is in parts.
 
+    In parts of the fit, so that sums come out right of single batches, some of which take much longer than others; or
+    `evenly`, half as long being as bad as twice, of whole runs, which are sums.
     After FIRST_ROUNDS, rows that took OUTLIER times what the last round says are left out. Also the median of
     |fit / measured - 1|.
     """
@@ -105,7 +107,8 @@ def robust(matrix: Floats, seconds: Floats) -> tuple[Floats, float]:
         if number >= FIRST_ROUNDS:
             kept = seconds <= OUTLIER * np.maximum(fitted, 0.5 * seconds.min())
         # By what is expected and not by what was found: else short ones would count more than long ones.
-        weight = 1 / np.maximum(fitted, 0.1 * seconds.min())
+        expected = np.maximum(fitted, 0.1 * seconds.min())
+        weight = 1 / np.sqrt(expected * seconds) if evenly else 1 / expected
     return coefficients, float(np.median(np.abs(fitted[kept] / seconds[kept] - 1)))
 
 
@@ -228,7 +231,7 @@ def fit_handing(runs: Sequence[HandedInRun]) -> FittedHanding:
     Between two processes that do nothing else, handing out takes about a third of that, but by no one factor.
     """
     table = np.array(runs, np.float64)
-    (turn, bundle, batch, array, byte), error = robust(table[:, :5], table[:, 5])
+    (turn, bundle, batch, array, byte), error = robust(table[:, :5], table[:, 5], evenly=True)
     return FittedHanding(
         Handing(float(bundle), float(batch), float(array), _per_second(float(byte))), float(turn), error
     )

@@ -29,12 +29,14 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--other", action="store_true", help="the other config: in copies, or a layer cut in two")
     parser.add_argument("--best", action="store_true", help="the kernel for this CPU, whatever OPENBLAS_CORETYPE says")
+    parser.add_argument("--small-waves", action="store_true", help="an update a wave, where the config makes two")
     told = parser.parse_args()
     task = make_task(told)
     config = task.workload.other if told.other else task.workload.config
     # To the target it is the shipped config as it stands, on this machine's clock.
     settings = ["cluster.clock=wall"] if told.target else task.workload.settings
-    summary, lines = run(config, [*settings, *overrides_of(told)])
+    waves = task.workload.one_update_a_wave(config) if told.small_waves else []
+    summary, lines = run(config, [*settings, *waves, *overrides_of(told)])
     trained = [line for line in lines if line["split"] == TRAIN]
     updates = sum(device["updates"] for device in summary["devices"].values())
     keys = task.data.splits[TRAIN].keys * len(trained)

@@ -31,6 +31,16 @@ class Workload:
     settings: Sequence[str] = ()
     other: str = ""
 
+    def one_update_a_wave(self, config: str) -> list[str]:
+        """The `path=value` by which as many waves are in flight as in a config, each of an update's keys."""
+        training = load(config).config.training
+        waves = training.max_active_keys // training.inject_at_once
+        return [
+            f"training.inject_at_once={self.per_update}",
+            f"training.max_active_keys={waves * self.per_update}",
+            "training.instances_per_update=0",
+        ]
+
     def overrides(self, examples: int) -> list[str]:
         """The `path=value` of a run of two passes over so many examples, without a target."""
         sizes = [f"data.{self.option}={examples}"]

@@ -72,14 +72,20 @@ def test_noise_and_interrupted_batches_change_what_is_predicted_little() -> None
             assert fitted == pytest.approx(sample.seconds, rel=0.08)
 
 
-def test_a_few_large_batches_among_many_small_ones_are_no_interruptions() -> None:
-    def batch(rows: int) -> Sample:
-        return Sample("op", "backward", 1, 1, rows, Cost(1e7 * rows), None, 30e-6 + rows * 1e-8 + rows * 1e7 / 1e11)
+def test_large_products_among_many_small_ones_are_no_interruptions() -> None:
+    # What the small ones compute makes no difference that can be seen beside what they take for each row.
+    generator, row_s = np.random.default_rng(0), {8: 0.4e-6, 32: 0.2e-6, 128: 0.1e-6}
 
-    small, large = [Cost(1e3 * rows) for rows in range(1, 100)], [batch(rows) for rows in range(1, 10)]
-    many = [Sample("op", "backward", 1, 1, 1, cost, None, 30e-6 + cost.flops / 1e11) for cost in 40 * small]
-    found = fit_rates([*many, *large])["op"]["backward"].rate
-    assert found.compute == pytest.approx(1e11, rel=0.02)
+    def batch(units: int, rows: int) -> Sample:
+        flops = 4.0 * rows * units * units
+        seconds = 30e-6 + (row_s[units] * rows if units in row_s else flops / 4e11)
+        noise = float(np.exp(generator.normal(0, 0.05)))
+        return Sample("op", "backward", 1, 1, rows, Cost(flops), None, seconds * noise)
+
+    small = [batch(units, rows) for units in row_s for rows in range(1, 401) for _ in range(3)]
+    large = batch(784, 100)
+    rate = fit_rates([*small, large, *(batch(784, 100) for _ in range(200))])["op"]["backward"].rate
+    assert rate.duration_s(large.cost, 1, 1, 100) == pytest.approx(30e-6 + large.cost.flops / 4e11, rel=0.2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,6 +132,14 @@ def test_handing_and_what_each_turn_has_around_it_are_recovered() -> None:
     figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth, found.turn)
     assert figures == pytest.approx((40e-6, 12e-6, 3e-6, 8e9, 9e-6))
     assert found.error < 1e-9
+
+
+def test_of_runs_of_which_one_half_takes_four_times_as_long_handing_is_in_the_middle() -> None:
+    def run(turns: int, factor: float) -> HandedInRun:
+        return turns, 0, 0, 0, 0, factor * 10e-6 * turns
+
+    found = fit_handing([run(turns, factor) for turns in (200, 900, 3000) for factor in (0.5, 2.0)])
+    assert found.turn == pytest.approx(10e-6, rel=0.01)
 
 
 def test_the_way_is_recovered() -> None:
