@@ -41,25 +41,10 @@ from ampsim.runtime.spec import ClusterSpec
 from ampsim.runtime.statistics import Edges
 from ampsim.sim.network import Network, NetworkPlan
 from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.rates import Handed
 
 WAIT_S = 0.2
 PATIENCE_S = 60.0
-
-
-@dataclass
-class Handed:
-    """What was handed out or taken in: so many bundles, with so many batches, arrays and bytes."""
-
-    bundles: int = 0
-    batches: int = 0
-    arrays: int = 0
-    size: int = 0
-
-    def add(self, arrays: int, size: int) -> None:
-        """Note a batch or a structure."""
-        self.batches += 1
-        self.arrays += arrays
-        self.size += size
 
 
 @dataclass
@@ -182,7 +167,7 @@ class _Timed:
                 case SendStructures(devices, structures):
                     for device in devices:
                         peers.add(device)
-                        self._timed.sent[device].add(STRUCTURE_ARRAYS, structures.size_bytes)
+                        self._timed.sent[device].add(STRUCTURE_ARRAYS, structures.size_bytes, 1)
         for device in peers:
             self._timed.sent[device].bundles += 1
         cluster.send(deliveries)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ampsim.ir.graph import CONTROLLER
 from ampsim.ops.table import Cost
 from ampsim.runtime.statistics import Edges
-from ampsim.sim.rates import Handing, Rate, Update, Way, kind_of
+from ampsim.sim.rates import Handed, Handing, Rate, Update, Way, kind_of
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def robust(matrix: Floats, seconds: Floats, evenly: bool = False) -> tuple[Float
             kept = seconds <= OUTLIER * np.maximum(fitted, 0.5 * seconds.min())
         # By what is expected and not by what was found: else short ones would count more than long ones.
         expected = np.maximum(fitted, 0.1 * seconds.min())
-        weight = 1 / np.sqrt(expected * seconds) if evenly else 1 / expected
+        weight = 1 / (expected * (seconds / expected) ** 0.25 if evenly else expected)
     return coefficients, float(np.median(np.abs(fitted[kept] / seconds[kept] - 1)))
 
 
@@ -209,8 +209,13 @@ def fit_controller(samples: Sequence[ControllerSample]) -> dict[Way, Fitted]:
     }
 
 
-HandedInRun = tuple[int, int, int, int, int, float]
-"""What a device handed out, or took in, in a whole run: turns, bundles, batches, arrays, bytes, seconds."""
+@dataclass(frozen=True, slots=True)
+class HandedInRun:
+    """What a device handed out, or took in, in a whole run of so many turns, and how long that took."""
+
+    turns: int
+    handed: Handed
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -228,13 +233,17 @@ class FittedHanding:
 def fit_handing(runs: Sequence[HandedInRun]) -> FittedHanding:
     """What handing takes where it happens: among other processes, with all that a turn has around it.
 
-    Between two processes that do nothing else, handing out takes about a third of that, but by no one factor.
+    Between two processes that do nothing else, handing out takes about a third of that, but by no one factor. What a
+    run takes once, as each beginning does, is told apart and left out.
     """
-    table = np.array(runs, np.float64)
-    (turn, bundle, batch, array, byte), error = robust(table[:, :5], table[:, 5], evenly=True)
-    return FittedHanding(
-        Handing(float(bundle), float(batch), float(array), _per_second(float(byte))), float(turn), error
-    )
+    columns = [
+        (one.bundles, one.batches, one.arrays, one.size, one.structures, run.turns, 1.0)
+        for run in runs
+        for one in (run.handed,)
+    ]
+    found, error = robust(np.array(columns, np.float64), np.array([run.seconds for run in runs]), evenly=True)
+    bundle, batch, array, byte, structure, turn, _ = found.tolist()
+    return FittedHanding(Handing(bundle, batch, array, _per_second(byte), structure), turn, error)
 
 
 def fit_lateness(measured: Sequence[Edges], predicted: Sequence[Edges]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ampsim.calibration.cluster import Handed, TimedRun
+from ampsim.calibration.cluster import TimedRun
 from ampsim.calibration.fit import Sample
 from ampsim.data.dataset import Dataset
 from ampsim.errors import RunFailed
@@ -46,6 +46,7 @@ from ampsim.runtime.device_time import WAYS, RowsGoneBack, report_bytes, update_
 from ampsim.runtime.schedule import ScheduledQueues
 from ampsim.runtime.spans import SPAN
 from ampsim.runtime.spec import ClusterSpec
+from ampsim.sim.rates import Handed
 
 
 @dataclass

@@ -71,8 +71,7 @@ class Workload:
                 (work.sent, "send_s", timed_run.send),
                 (work.received, "receive_s", timed_run.receive),
             ):
-                counts = handed.bundles, handed.batches, handed.arrays, handed.size
-                samples.append((work.turns, *counts, run.spent_s(device, activity)))
+                samples.append(HandedInRun(work.turns, handed, run.spent_s(device, activity)))
         return timed_run
 
     def predict(self, profile: DeviceProfile, network: tuple[float, float]) -> Edges:

@@ -286,7 +286,8 @@ class HandingFigures(Section):
     """What handing out to, or taking in from, other processes takes of a device's own time."""
 
     bundle: Seconds = Field(default=_written("0 s"), description="time for all that goes to one peer together")
-    batch: Seconds = Field(default=_written("0 s"), description="time for each batch or structure in it")
+    batch: Seconds = Field(default=_written("0 s"), description="time for each batch in it")
+    structure: Seconds = Field(default=_written("0 s"), description="more for a batch of instances' structures")
     array: Seconds = Field(default=_written("0 s"), description="time for each array of these")
     bandwidth: BytesPerSecond | None = Field(default=None, description="bandwidth of copying")
 

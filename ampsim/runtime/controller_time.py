@@ -16,7 +16,7 @@ from ampsim.runtime.cluster import Delivery
 from ampsim.runtime.controller_events import SendStructures
 from ampsim.runtime.device_events import Send
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Rate
+from ampsim.sim.rates import Handed, Rate
 
 NAME = "controller"
 """What a device file's rates call the controller's work: forward is injecting, backward taking in."""
@@ -41,33 +41,31 @@ class ControllerTime:
         """Note that so many instances are injected with what is sent next."""
         self._injected += instances
 
-    def receive(self, messages: int, bundle: tuple[int, int, int, int], now_s: float) -> float:
-        """Take in what has come now: bundles, batches, arrays and bytes. The seconds that it takes."""
-        receive_s = self._profile.receive.duration_s(*bundle)
+    def receive(self, messages: int, handed: Handed, now_s: float) -> float:
+        """Take in what has come now, with so many messages. The seconds that it takes."""
+        receive_s = self._profile.receive.duration_s(handed)
         self.taken_in_s = max(now_s, self.free_s) + receive_s
         return self._work(receive_s + self._backward.duration_s(Cost(), messages), now_s)
 
     def send(self, actions: Sequence[Delivery], now_s: float, graph: Graph) -> float:
         """Make and hand out what is to be sent now; it leaves at `free_s`. The seconds that it takes."""
-        peers, batches, arrays, size, messages = set[str](), 0, 0, 0, 0
+        peers, handed, messages = set[str](), Handed(), 0
         for action in actions:
             match action:
                 case Send(device, target, batch):
                     peers.add(device)
-                    batches += 1
-                    arrays += 2 + len(graph.payload(target) or ())
-                    size += graph.size_bytes(target, batch)
+                    handed.add(2 + len(graph.payload(target) or ()), graph.size_bytes(target, batch))
                     messages += len(batch)
                 case SendStructures(devices, structures):
                     peers.update(devices)
-                    batches += len(devices)
-                    arrays += len(devices) * STRUCTURE_ARRAYS
-                    size += len(devices) * structures.size_bytes
-        if not batches:
+                    for _ in devices:
+                        handed.add(STRUCTURE_ARRAYS, structures.size_bytes, 1)
+        if not handed.batches:
             return 0.0
-        taken_s = send_s = self._profile.send.duration_s(len(peers), batches, arrays, size)
+        handed.bundles = len(peers)
+        taken_s = send_s = self._profile.send.duration_s(handed)
         if self._injected:
-            taken_s += self._forward.duration_s(Cost(bytes_read=size), messages, self._injected)
+            taken_s += self._forward.duration_s(Cost(bytes_read=handed.size), messages, self._injected)
         self._injected = 0
         self._work(taken_s, now_s)
         self.handing_s = self.free_s - send_s

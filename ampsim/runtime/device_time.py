@@ -11,7 +11,7 @@ from ampsim.ops.optimizers import Optimizer
 from ampsim.ops.table import Cost
 from ampsim.runtime.device_events import DeviceAction, Handled, Report, Send, Work
 from ampsim.sim.profile import NOTHING, DeviceProfile
-from ampsim.sim.rates import Update, Way
+from ampsim.sim.rates import Handed, Update, Way
 
 WAYS: Mapping[Direction, Way] = {
     FORWARD: "forward",
@@ -90,19 +90,17 @@ class DeviceTime:
         """What handing out a turn's answers takes: those to one peer go as one bundle."""
         if self._profile.send == NOTHING:
             return 0.0
-        peers, batches, arrays, size = set[str](), 0, 0, 0
+        peers, handed = set[str](), Handed()
         for action in actions:
             if isinstance(action, Send):
                 peers.add(action.device)
-                size += self._graph.size_bytes(action.target, action.batch)
-                arrays += 2 + len(self._graph.payload(action.target) or ())
-                batches += 1
+                arrays = 2 + len(self._graph.payload(action.target) or ())
+                handed.add(arrays, self._graph.size_bytes(action.target, action.batch))
             elif isinstance(action, Report):
                 peers.add(CONTROLLER)
-                size += report_bytes(action.batch)
-                arrays += 3
-                batches += 1
-        return self._profile.send.duration_s(len(peers), batches, arrays, size)
+                handed.add(3, report_bytes(action.batch))
+        handed.bundles = len(peers)
+        return self._profile.send.duration_s(handed)
 
 
 def update_of(spec: NodeSpec, optimizer: Optimizer, rows: int) -> Update:

@@ -64,6 +64,7 @@ from ampsim.runtime.statistics import Edges, OnTheWay
 from ampsim.sim.bound import Bound
 from ampsim.sim.network import Network
 from ampsim.sim.profile import NOTHING, DeviceProfile
+from ampsim.sim.rates import Handed
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
@@ -308,8 +309,8 @@ class SimulatedCluster(Cluster):
         device = self._devices[transfer.destination]
         self._catch_up(device)
         device.meter.bytes_received += transfer.size
-        if transfer.arrays:  # or none are counted, and taking in takes nothing
-            device.receive_s += device.profile.receive.duration_s(*transfer.bundle)
+        if transfer.handed:  # or it is not counted, and taking in takes nothing
+            device.receive_s += device.profile.receive.duration_s(transfer.handed)
         if transfer.sent_s is not None:
             device.come.append((transfer.source, transfer.sent_s))
         event = transfer.event
@@ -326,7 +327,7 @@ class SimulatedCluster(Cluster):
         if self._controller:
             event = transfer.event
             messages = len(event.batch) if isinstance(event, Home | Report) else 0
-            transfer.path_s += self._controller.receive(messages, transfer.bundle, self._time_s)
+            transfer.path_s += self._controller.receive(messages, transfer.handed or Handed(), self._time_s)
             taken_in_s = self._controller.taken_in_s
             self._agenda.put(self._controller.free_s, event)
         else:

@@ -12,6 +12,7 @@ from ampsim.ir.structure import STRUCTURE_ARRAYS
 from ampsim.runtime.controller_events import ControllerEvent
 from ampsim.runtime.device_events import Deliver, DeliverStructures, DeviceEvent
 from ampsim.sim.network import Link, Network
+from ampsim.sim.rates import Handed
 
 
 class Agenda:
@@ -50,9 +51,9 @@ class Transfer:
     destination: str
     event: DeviceEvent | ControllerEvent
     path_s: float
-    arrays: int
-    opens: bool
-    """whether it is the first of what its sender sends to its destination in one turn"""
+    handed: Handed | None
+    """what it adds to what its receiver takes in; a bundle, if it is the first of those of one turn; None: not counted
+    """
     sent_s: float | None
     """when its sender began to hand out; None for what is not of a pass"""
     hop: int = 0
@@ -61,11 +62,6 @@ class Transfer:
     def arrived(self) -> bool:
         """Whether it is at its destination."""
         return self.hop == len(self.route)
-
-    @property
-    def bundle(self) -> tuple[int, int, int, int]:
-        """What it adds to what its receiver takes in: bundles, batches, arrays, bytes."""
-        return self.opens, 1, self.arrays, self.size
 
 
 class Transfers:
@@ -87,13 +83,14 @@ class Transfers:
         reached: set[str] | None = None,
     ) -> None:
         """Send something on its way, now or later; `reached` are the peers that a bundle of the turn is open for."""
-        arrays, opens = 0, False
+        handed = None
         if self._counted:
-            arrays, opens = self._arrays(event), reached is None or destination not in reached
+            handed = self._handed(event, size)
+            handed.bundles = int(reached is None or destination not in reached)
             if reached is not None:
                 reached.add(destination)
         route = self._network.route(source, destination)
-        transfer = Transfer(route, size, source, destination, event, path_s, arrays, opens, sent_s)
+        transfer = Transfer(route, size, source, destination, event, path_s, handed, sent_s)
         if leaves_s > now_s:
             self._agenda.put(leaves_s, transfer)
         else:
@@ -106,12 +103,14 @@ class Transfers:
         transfer.path_s += transfer.size / link.bandwidth + link.latency
         self._agenda.put(link.carry(transfer.size, now_s), transfer)
 
-    def _arrays(self, event: DeviceEvent | ControllerEvent) -> int:
-        """How many arrays something is that travels; for what is no part of training it does not matter."""
+    def _handed(self, event: DeviceEvent | ControllerEvent, size: int) -> Handed:
+        """What something is that travels; how many arrays does not matter for what is no part of training."""
+        handed = Handed()
         match event:
             case Deliver(target, _, _, _):
-                return 2 + len(self._graph.payload(target) or ())
+                handed.add(2 + len(self._graph.payload(target) or ()), size)
             case DeliverStructures():
-                return STRUCTURE_ARRAYS
+                handed.add(STRUCTURE_ARRAYS, size, 1)
             case _:
-                return 2
+                handed.add(2, size)
+        return handed

@@ -60,19 +60,48 @@ class Update:
     way_back: Cost = field(default_factory=Cost)
 
 
+@dataclass(slots=True)
+class Handed:
+    """What goes to, or comes from, other processes: so many bundles, with so many batches, arrays and bytes in all.
+
+    `structures` are those of the batches that carry structures of instances, and no messages.
+    """
+
+    bundles: int = 0
+    batches: int = 0
+    arrays: int = 0
+    size: int = 0
+    structures: int = 0
+
+    def add(self, arrays: int, size: int, structures: int = 0) -> None:
+        """Note a batch of so many arrays and bytes."""
+        self.batches += 1
+        self.arrays += arrays
+        self.size += size
+        self.structures += structures
+
+
 @dataclass(frozen=True, slots=True)
 class Handing:
     """The device's own time to hand out or take in what goes to, or comes from, another process.
 
-    `bundle` s for all that one turn sends to one peer together, `batch` s for each batch or structure in it, `array` s
-    for each array of these (a batch has its states, its row counts and the payload's), `bandwidth` byte/s of copying.
+    `bundle` s for all that one turn sends to one peer together, `batch` s for each batch in it, `array` s for each
+    array of these (a batch has its states, its row counts and the payload's), `bandwidth` byte/s of copying;
+    `structure` s more for a batch of structures.
     """
 
     bundle: float = 0.0
     batch: float = 0.0
     array: float = 0.0
     bandwidth: float = inf
+    structure: float = 0.0
 
-    def duration_s(self, bundles: int, batches: int, arrays: int, size: int) -> float:
-        """Seconds for so many bundles with so many batches, arrays and bytes in all."""
-        return self.bundle * bundles + self.batch * batches + self.array * arrays + size / self.bandwidth
+    def duration_s(self, handed: Handed) -> float:
+        """Seconds for all of it."""
+        return (
+            self.bundle * handed.bundles
+            + self.batch * handed.batches
+            + self.array * handed.arrays
+            + handed.size / self.bandwidth
+            + self.structure * handed.structures
+        )

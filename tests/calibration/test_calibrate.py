@@ -83,8 +83,10 @@ def test_each_batch_of_a_workload_is_timed_and_told_apart() -> None:
     assert any(not sample.instances for sample in controls)
     for samples in (timed.send, timed.receive):
         assert len(samples) == 2, "one for each device"
-        assert sum(sample[0] for sample in samples) == sum(one.parts > 0 for one in handled), "turns"
-        for count, bundles, batches, arrays, size, seconds in samples:
-            assert 0 < bundles <= batches < arrays < size
-            assert bundles <= count * 3
-            assert 0 < seconds < 60
+        assert sum(sample.turns for sample in samples) == sum(one.parts > 0 for one in handled), "turns"
+        for sample in samples:
+            handed = sample.handed
+            assert 0 < handed.bundles <= handed.batches < handed.arrays < handed.size
+            assert handed.structures < handed.batches
+            assert handed.bundles <= sample.turns * 3
+            assert 0 < sample.seconds < 60

@@ -20,7 +20,7 @@ from ampsim.calibration.fit import (
 )
 from ampsim.ops.table import Cost
 from ampsim.runtime.statistics import Edges, OnTheWay
-from ampsim.sim.rates import Handing, Rate, Update, Way
+from ampsim.sim.rates import Handed, Handing, Rate, Update, Way
 
 FORWARD = Rate(20e-6, 30e-6, 0.3e-6, 4e-6, 0.1e-6, compute=80e9, memory_bandwidth=20e9)
 BACKWARD = Rate(50e-6, 0.0, 0.6e-6, 0.0, 0.2e-6, compute=100e9, memory_bandwidth=10e9)
@@ -121,22 +121,23 @@ def test_the_controllers_rates_are_recovered() -> None:
 
 
 def test_handing_and_what_each_turn_has_around_it_are_recovered() -> None:
-    real, turn_s, generator = Handing(40e-6, 12e-6, 3e-6, 8e9), 9e-6, np.random.default_rng(3)
-    runs: list[HandedInRun] = []
-    for _ in range(12):
-        turns, bundles, batches, arrays, size = generator.integers(100, [3000, 2000, 4000, 9000, 10**8]).tolist()
-        runs.append(
-            (turns, bundles, batches, arrays, size, turn_s * turns + real.duration_s(bundles, batches, arrays, size))
-        )
+    real, turn_s, once_s = Handing(40e-6, 12e-6, 3e-6, 8e9, structure=90e-6), 9e-6, 4e-3
+    generator, runs = np.random.default_rng(3), []
+    for _ in range(14):
+        turns, bundles, batches, arrays, size, structures = generator.integers(
+            100, [3000, 2000, 4000, 9000, 10**8, 500]
+        ).tolist()
+        handed = Handed(bundles, batches, arrays, size, structures)
+        runs.append(HandedInRun(turns, handed, once_s + turn_s * turns + real.duration_s(handed)))
     found = fit_handing(runs)
-    figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth, found.turn)
-    assert figures == pytest.approx((40e-6, 12e-6, 3e-6, 8e9, 9e-6))
+    figures = (found.handing.bundle, found.handing.batch, found.handing.array, found.handing.bandwidth)
+    assert (*figures, found.handing.structure, found.turn) == pytest.approx((40e-6, 12e-6, 3e-6, 8e9, 90e-6, 9e-6))
     assert found.error < 1e-9
 
 
 def test_of_runs_of_which_one_half_takes_four_times_as_long_handing_is_in_the_middle() -> None:
     def run(turns: int, factor: float) -> HandedInRun:
-        return turns, 0, 0, 0, 0, factor * 10e-6 * turns
+        return HandedInRun(turns, Handed(), factor * 10e-6 * turns)
 
     found = fit_handing([run(turns, factor) for turns in (200, 900, 3000) for factor in (0.5, 2.0)])
     assert found.turn == pytest.approx(10e-6, rel=0.01)

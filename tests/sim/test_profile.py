@@ -6,7 +6,7 @@ import pytest
 
 from ampsim.ops.table import Cost
 from ampsim.sim.profile import DeviceProfile
-from ampsim.sim.rates import Handing, Rate, Update, Way
+from ampsim.sim.rates import Handed, Handing, Rate, Update, Way
 
 PLAIN = DeviceProfile("plain", "", compute=8.0, memory_bandwidth=2.0, memory=1e9, overhead=0.5)
 WORK, UPDATE = Cost(16.0, 1.0, 2.0), Update("sgd", Cost(8.0, 4.0, 2.0), 3, Cost(12.0, 99.0, 99.0))
@@ -86,5 +86,6 @@ def test_gradients_that_an_update_sums_up_take_the_rate_of_their_op() -> None:
 
 
 def test_handing_out_is_paid_by_bundle_batch_array_and_byte() -> None:
-    assert Handing(1.0, 0.5, 0.25, 8.0).duration_s(2, 3, 10, 16) == 2 + 1.5 + 2.5 + 2
-    assert Handing().duration_s(2, 3, 10, 16) == 0
+    handed = Handed(bundles=2, batches=3, arrays=10, size=16, structures=1)
+    assert Handing(1.0, 0.5, 0.25, 8.0, structure=4.0).duration_s(handed) == 2 + 1.5 + 2.5 + 2 + 4
+    assert Handing().duration_s(handed) == 0
