@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import inf
 
 import numpy as np
@@ -186,7 +186,7 @@ def _fit_updates(updating: Sequence[tuple[Sample, Update, float]]) -> dict[str, 
             if name in optimizers
             else Rate(row=float(each), compute=rest)
         )
-        rates[name] = Fitted(rate, int(own.sum()), float(np.median(off[own & kept])))
+        rates[name] = Fitted(rate, int(own.sum()), float(np.median(off[own])))
     return rates
 
 
@@ -236,12 +236,8 @@ def fit_handing(runs: Sequence[HandedInRun]) -> FittedHanding:
     Between two processes that do nothing else, handing out takes about a third of that, but by no one factor. What a
     run takes once, as each beginning does, is told apart and left out.
     """
-    columns = [
-        (one.bundles, one.batches, one.arrays, one.size, one.structures, run.turns, 1.0)
-        for run in runs
-        for one in (run.handed,)
-    ]
-    found, error = robust(np.array(columns, np.float64), np.array([run.seconds for run in runs]), evenly=True)
+    matrix = np.array([(*astuple(run.handed), run.turns, 1.0) for run in runs], np.float64)
+    found, error = robust(matrix, np.array([run.seconds for run in runs]), evenly=True)
     bundle, batch, array, byte, structure, turn, _ = found.tolist()
     return FittedHanding(Handing(bundle, batch, array, _per_second(byte), structure), turn, error)
 
