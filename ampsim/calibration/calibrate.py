@@ -18,6 +18,7 @@ from ampsim.calibration.fit import (
     fit_lateness,
     fit_line,
     fit_rates,
+    fit_spread,
 )
 from ampsim.calibration.machine import memory_bytes, time_copies, time_products
 from ampsim.calibration.sockets import time_transfers
@@ -88,6 +89,7 @@ def calibrate(kind: str, summary: str, quick: bool, tell: Callable[[str], None])
         overhead=batch_s,
         message_overhead=message_s,
         turn=send.turn + receive.turn,
+        spread=fit_spread(samples),
         send=send.handing,
         receive=receive.handing,
         rates={op: {way: fitted.rate for way, fitted in ways.items()} for op, ways in rates.items()},

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from ampsim.calibration.fit import ControllerSample
+from ampsim.calibration.machine import cores_of_this_machine
 from ampsim.data.dataset import Dataset
 from ampsim.errors import DeviceFailed, Interrupted
 from ampsim.ir.graph import Graph
@@ -90,7 +91,9 @@ def predict_edges(
     names = _devices(spec)
     links = Network(NetworkPlan("full", list(names), *network))
     profiles = dict.fromkeys(names, profile)
-    cluster = SimulatedCluster(spec, graph, profiles, names, links, arithmetic=False, controller=profile)
+    cluster = SimulatedCluster(
+        spec, graph, profiles, names, links, arithmetic=False, controller=profile, cores=cores_of_this_machine()
+    )
     core = ControllerCore(plan, graph, spec.placement, dataset)
     with StopSignals() as stop:
         return _Timed(core, graph, names).run(cluster, stop).edges

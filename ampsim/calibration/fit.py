@@ -23,6 +23,8 @@ FIRST_ROUNDS = 2
 """In these every batch counts: what few batches have, large products among many small ones, is not yet in the fit."""
 OUTLIER = 4.0
 """A batch that took so many times what the fit says was interrupted: it is left out of the next round."""
+ALIKE = 20
+"""So many batches of one make tell how much their times vary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,24 @@ def fit_rates(samples: Sequence[Sample]) -> dict[str, dict[Way, Fitted]]:
     for name, of_updates in _fit_updates(updating).items():
         rates.setdefault(name, {})["update"] = of_updates
     return rates
+
+
+def fit_spread(samples: Sequence[Sample]) -> float:
+    """How much batches that are alike in all that is known of them vary: the standard deviation of log(seconds).
+
+    The mean over all makes of batch of which there are ALIKE or more without an update, each counting by the time that
+    it took; those that were interrupted are in it.
+    """
+    alike: dict[tuple[str, Way, int, int, int, Cost], list[float]] = {}
+    for sample in samples:
+        if sample.update is None:
+            make = sample.op, sample.way, sample.messages, sample.parts, sample.rows, sample.cost
+            alike.setdefault(make, []).append(max(sample.seconds, SHORTEST_S))
+    several = [np.array(seconds) for seconds in alike.values() if len(seconds) >= ALIKE]
+    if not several:
+        return 0.0
+    spreads = [np.log(seconds).std() for seconds in several]
+    return float(np.average(spreads, weights=[seconds.sum() for seconds in several]))
 
 
 def _fit_rate(samples: Sequence[Sample]) -> Fitted:

@@ -52,6 +52,7 @@ def kind_text(calibration: Calibration, arithmetic: Mapping[str, Any], date: str
         f"kind: {profile.kind}",
         f"summary: {profile.summary}",
         *(f"{name}: {format_quantity(value, units.get(name, 's'))}" for name, value in plain.items()),
+        f"spread: {profile.spread:.3g}",
         f"send: {_figures(profile.send)}",
         f"receive: {_figures(profile.receive)}",
         "rates:",

@@ -25,6 +25,11 @@ COPIED_BYTES = [4_096, 262_144, 16_777_216]
 FALLBACK_MEMORY = 4e9
 
 
+def cores_of_this_machine() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def time_products(repeats: int) -> list[tuple[tuple[int, int, int], float]]:
     """Seconds of each product in float32, the last being LARGE."""
     return [(shape, _product_s(*shape, repeats)) for shape in (*MATRICES, LARGE)]

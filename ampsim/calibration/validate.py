@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ampsim.calibration.machine import cores_of_this_machine
 from ampsim.calibration.placements import Placement, placements
 from ampsim.config.load import Experiment, load
 from ampsim.ir.graph import CONTROLLER
@@ -104,6 +105,7 @@ def validate(
         "cluster.numerics=off",
         f"cluster.network={json.dumps(network)}",
         f"cluster.controller={json.dumps(str(kind.resolve()))}",
+        f"cluster.cores={cores_of_this_machine()}",
     ]
     experiment = load(config, wall)
     names = list(experiment.devices)

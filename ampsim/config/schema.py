@@ -257,6 +257,12 @@ class Cluster(Section):
         default=None,
         description="measured kind that the controller runs on, on the simulated clock; by default it takes no time",
     )
+    cores: int | None = Field(
+        default=None,
+        ge=1,
+        description="on the simulated clock, cores that the devices share with such a controller: while all are at "
+        "work it takes its time from one of them; by default each has its own",
+    )
 
 
 class Config(Section):
@@ -303,6 +309,12 @@ class DeviceFile(Section):
     overhead: Seconds = Field(description="time per batch of messages handled, beside the arithmetic")
     message_overhead: Seconds = Field(default=_written("0 s"), description="time per message of a batch")
     turn: Seconds = Field(default=_written("0 s"), description="time per turn, beside its batches")
+    spread: float = Field(
+        default=0.0,
+        ge=0,
+        le=3,
+        description="how much batches that are alike vary: the standard deviation of the logarithms of their times",
+    )
     send: HandingFigures = Field(default_factory=HandingFigures, description="time of handing out to other processes")
     receive: HandingFigures = Field(default_factory=HandingFigures, description="time of taking in what has come")
     rates: dict[str, dict[Way, RateFigures]] = Field(

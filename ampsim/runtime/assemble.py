@@ -53,7 +53,15 @@ def assemble(
     alone = in_process or off
     arithmetic = in_process and not off
     simulated = SimulatedCluster(
-        spec, graph, profiles, names, network, arithmetic, followed=not alone, controller=experiment.controller
+        spec,
+        graph,
+        profiles,
+        names,
+        network,
+        arithmetic,
+        followed=not alone,
+        controller=experiment.controller,
+        cores=config.cores,
     )
     if alone:
         return simulated

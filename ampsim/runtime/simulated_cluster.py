@@ -55,6 +55,7 @@ from ampsim.runtime.device_events import (
 )
 from ampsim.runtime.device_time import DeviceTime, report_bytes
 from ampsim.runtime.schedule import OrderWriter
+from ampsim.runtime.shared_cores import SharedCores
 from ampsim.runtime.simulated_device import Ongoing, SimulatedDevice
 from ampsim.runtime.simulated_meter import SimulatedMeter
 from ampsim.runtime.simulated_transfers import Agenda, Transfer, Transfers
@@ -65,6 +66,7 @@ from ampsim.sim.bound import Bound
 from ampsim.sim.network import Network
 from ampsim.sim.profile import NOTHING, DeviceProfile
 from ampsim.sim.rates import Handed
+from ampsim.sim.variation import Variation
 
 MOST_LINKS = 64
 """Links of which the summary tells: the busiest."""
@@ -74,7 +76,7 @@ class SimulatedCluster(Cluster):
     """Runs the cores on simulated time. `profiles` are the devices' in the config's order; if it is `followed`, the
     devices' orders of work are noted, to be taken.
 
-    The controller takes no time, unless its profile is given.
+    The controller takes no time, unless its profile is given; then it may share so many `cores` with the devices.
 
     Raises DeviceFailed, also for a device whose memory overflows, and Stalled if nothing moves.
     """
@@ -89,6 +91,7 @@ class SimulatedCluster(Cluster):
         arithmetic: bool,
         followed: bool = False,
         controller: DeviceProfile | None = None,
+        cores: int | None = None,
     ) -> None:
         setup = spec.setup(arithmetic)
         self._arithmetic = arithmetic
@@ -103,7 +106,10 @@ class SimulatedCluster(Cluster):
             meter = SimulatedMeter(name, spec.log_interval_s, spans, core.take_counts)
             order = OrderWriter(graph.targets, spec.processes) if followed else None
             time = times[id(profile)]
-            self._devices[name] = SimulatedDevice(name, names[name], core, profile, time, meter, spans, order)
+            variation = Variation(profile.spread, spec.seed, name)
+            self._devices[name] = SimulatedDevice(
+                name, names[name], core, profile, time, meter, spans, order, variation
+            )
         self._agenda = Agenda()
         hands = controller is not None or any(profile.receive != NOTHING for profile in profiles.values())
         self._transfers = Transfers(self._agenda, network, graph, hands)
@@ -111,6 +117,7 @@ class SimulatedCluster(Cluster):
         self._events: deque[ClusterEvent] = deque()
         self._woken: list[SimulatedDevice] = []
         self._controller = ControllerTime(controller) if controller else None
+        self._cores = SharedCores(cores, self._devices.values())
         self._controller_path_s = 0.0
         self._pass_path_s = 0.0
         self._parameters: dict[str, Array] = {}
@@ -165,7 +172,9 @@ class SimulatedCluster(Cluster):
         path_s, reached = self._controller_path_s, set[str]()
         if self._controller:
             actions = list(actions)
-            path_s += self._controller.send(actions, self._time_s, self._graph)
+            taken_s = self._controller.send(actions, self._time_s, self._graph)
+            path_s += taken_s
+            self._cores.controller_works(taken_s)
         for action in actions:
             match action:
                 case Send(device, target, batch):
@@ -327,7 +336,9 @@ class SimulatedCluster(Cluster):
         if self._controller:
             event = transfer.event
             messages = len(event.batch) if isinstance(event, Home | Report) else 0
-            transfer.path_s += self._controller.receive(messages, transfer.handed or Handed(), self._time_s)
+            taken_s = self._controller.receive(messages, transfer.handed or Handed(), self._time_s)
+            transfer.path_s += taken_s
+            self._cores.controller_works(taken_s)
             taken_in_s = self._controller.taken_in_s
             self._agenda.put(self._controller.free_s, event)
         else:

@@ -17,6 +17,7 @@ from ampsim.runtime.simulated_meter import SimulatedMeter
 from ampsim.runtime.spans import SpanRecorder
 from ampsim.runtime.statistics import Edges
 from ampsim.sim.profile import DeviceProfile
+from ampsim.sim.variation import Variation
 
 TURN = Turn()
 
@@ -43,11 +44,14 @@ class SimulatedDevice:
     meter: SimulatedMeter
     spans: SpanRecorder
     order: OrderWriter | None
+    variation: Variation
     busy: bool = False
     """in the midst of a turn"""
     pass_busy_s: float = 0.0
     receive_s: float = 0.0
     """what taking in all that has come since the last turn takes; the next turn begins with it"""
+    lost_s: float = 0.0
+    """what another process took of its core since the last turn; the next one is longer by it"""
     send_s: float = 0.0
     """what handing out takes of the turn; it ends with it"""
     come: list[tuple[str, float]] = field(default_factory=list)
@@ -68,10 +72,10 @@ class SimulatedDevice:
         handled = actions[0]
         assert isinstance(handled, Handled)  # the first action of a turn that had something to handle
         self.send_s = self.time.send_s(actions)
-        batches_s = self.time.batches_s(handled)
-        batches_s[0] += self.profile.turn + self.receive_s
+        batches_s = self.variation.of(self.time.batches_s(handled))
+        batches_s[0] += self.profile.turn + self.receive_s + self.lost_s
         batches_s[-1] += self.send_s
-        self.receive_s = 0.0
+        self.receive_s = self.lost_s = 0.0
         ends_s, messages = now_s, 0
         for work, batch_s in zip(handled.batches, batches_s, strict=True):
             self.spans.add(ends_s, ends_s := ends_s + batch_s, work.target, work.messages)

@@ -19,7 +19,7 @@ class DeviceProfile:
     messages handled. The rest is for kinds that were measured: `message_overhead` in seconds per message of a batch,
     `turn` in seconds for what goes on around the batches of a turn, `send` and `receive` the time of handing out and
     taking in, and `rates` by op (or optimizer) and way, which stand in place of all the plain figures where there are
-    some.
+    some; `spread` is how much the times of batches vary: the standard deviation of their logarithms.
     """
 
     kind: str
@@ -33,6 +33,7 @@ class DeviceProfile:
     send: Handing = NOTHING
     receive: Handing = NOTHING
     rates: Mapping[str, Mapping[Way, Rate]] = field(default_factory=dict, hash=False)
+    spread: float = 0.0
 
     def duration_s(self, cost: Cost) -> float:
         """Seconds for one batch by the plain figures: overhead + max(flops / compute, bytes / memory_bandwidth)."""

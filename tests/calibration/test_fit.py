@@ -16,6 +16,7 @@ from ampsim.calibration.fit import (
     fit_lateness,
     fit_line,
     fit_rates,
+    fit_spread,
     non_negative,
 )
 from ampsim.ops.table import Cost
@@ -175,3 +176,19 @@ def test_lateness_is_the_median_over_the_edges_between_devices_and_never_negativ
     assert fit_lateness([edges(9.0, 0.15, 0.5), edges(9.0, 0.4)], predicted) == pytest.approx(0.1)
     assert fit_lateness([edges(9.0, 0.05, 0.1), edges(9.0, 0.1)], predicted) == 0.0
     assert fit_lateness([{}], [{}]) == 0.0
+
+
+def test_the_spread_of_batches_that_are_alike_is_recovered_whatever_they_are() -> None:
+    generator, samples = np.random.default_rng(0), []
+    for number in range(4000):
+        rows = 1 + number % 3
+        # Another cost is another make: two layers of one op are not alike, though they have as many rows.
+        cost = Cost(float(10 ** (number % 4)), 0.0, 0.0)
+        seconds = rows * cost.flops * 1e-5 * float(generator.lognormal(0, 0.3))
+        samples.append(Sample("linear", "forward", rows, 1, rows, cost, None, seconds))
+    assert fit_spread(samples) == pytest.approx(0.3, rel=0.05)
+
+
+def test_batches_of_which_there_are_too_few_alike_tell_no_spread() -> None:
+    few = [Sample("linear", "forward", rows, 1, rows, Cost(), None, 1e-6 * rows) for rows in range(1, 100)]
+    assert fit_spread(few) == 0.0

@@ -109,3 +109,27 @@ def test_the_controller_hands_out_and_takes_in_as_its_kind_does(simulate: Any) -
     edges = summary["edges"]
     assert edges["controller -> d0"] == {"packets": 2 * 3 * INSTANCES, "mean_s": pytest.approx(101)}
     assert edges["d0 -> controller"] == {"packets": 5 * INSTANCES, "mean_s": pytest.approx(101)}
+
+
+def test_the_controller_takes_its_time_from_a_device_that_shares_its_core(simulate: Any) -> None:
+    figures = "turn: 1 s\nrates: {controller: {backward: {message: 1000 s}}}\n"
+    # What comes home is half a turn on its way: then the device is at work on the other instance.
+    network = "cluster.network={topology: full, latency: 0.5 s, bandwidth: 1e30 B/s}"
+    sets = ["cluster.controller=./measured.yaml", "training.max_active_keys=2", network]
+    apart = simulate(figures, *sets)
+    two_cores = simulate(figures, *sets, "cluster.cores=2")
+    assert two_cores["devices"] == apart["devices"], "one device leaves a core for the controller"
+    shared = simulate(figures, *sets, "cluster.cores=1")
+    # What the controller does while the device is at work is added to what the device's turns take.
+    assert shared["devices"]["d0"]["busy_s"] > apart["devices"]["d0"]["busy_s"] + 999
+    assert (shared["devices"]["d0"]["busy_s"] - apart["devices"]["d0"]["busy_s"]) % 1000 == pytest.approx(0, abs=1e-6)
+
+
+def test_batches_of_a_kind_that_varies_take_other_times_in_every_run_the_same(simulate: Any) -> None:
+    figures = "rates: {linear: {forward: {batch: 1 s}}}\n"
+    even = simulate(figures)
+    one, again = simulate(f"spread: 0.5\n{figures}"), simulate(f"spread: 0.5\n{figures}")
+    assert (one["time_s"], one["devices"]) == (again["time_s"], again["devices"])
+    assert one["time_s"] != even["time_s"]
+    other = simulate(f"spread: 0.5\n{figures}", "seed=1")
+    assert other["time_s"] != one["time_s"]
